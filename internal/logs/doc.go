@@ -1,0 +1,2 @@
+// Package logs keeps log groups and streams: append, read, filter, retention.
+package logs

@@ -1,0 +1,66 @@
+// Package vpc says what a data plane for instances must do. Implementations live in
+// subpackages; dataplanetest is the suite that each must pass.
+package vpc
+
+import (
+	"context"
+	"net"
+	"net/netip"
+
+	"github.com/funade/funade/internal/app"
+)
+
+// Interface is the complete desired state of one instance's network. All numbers come from rows;
+// a data plane allocates nothing.
+type Interface struct {
+	ID       app.InterfaceID
+	Instance app.InstanceID
+	// Index is the slot in the install's managed range, from 0. Address = base + Index, inside the managed prefix.
+	Index int
+	// UIDBase is the first host uid of the instance's user namespace; 0 = none.
+	UIDBase uint32
+}
+
+// Attachment is an interface as it stands in the kernel. It pins the network namespace and, where there is
+// one, the user namespace that owns it; an instance joins both by path.
+type Attachment struct {
+	ID         app.InterfaceID
+	NetnsPath  string
+	UsernsPath string
+	Address    netip.Addr
+	// Resolver answers names inside the instance.
+	Resolver netip.Addr
+}
+
+// Dataplane puts interfaces into the kernel. Every method may be repeated: the same input again changes nothing.
+type Dataplane interface {
+	// Attach makes the interface with all its rules, before any process lives there.
+	Attach(ctx context.Context, i Interface) (Attachment, error)
+	// Detach removes it and everything that belongs to it. Unknown ids are fine.
+	Detach(ctx context.Context, id app.InterfaceID) error
+	// List returns every attachment of this install, also what no row knows.
+	List(ctx context.Context) ([]Attachment, error)
+	// Apply installs the install-wide rules and repairs what somebody else flushed.
+	Apply(ctx context.Context, r Ruleset) error
+	// Close stops listeners and goroutines; the kernel state stays.
+	Close() error
+}
+
+// Ruleset is the whole desired install-wide state.
+type Ruleset struct {
+	// EgressAllow opens private ranges to DEFAULT egress, beside the internet (--default-egress-allow).
+	EgressAllow []netip.Prefix
+	// DoorNames reports whether the install serves a name; the instance's resolver answers such names with the
+	// front door's address inside. Nil = none.
+	DoorNames func(name string) bool
+}
+
+// Sockets makes sockets inside instances' networks.
+type Sockets interface {
+	// Dial connects to a TCP port of the instance.
+	Dial(ctx context.Context, id app.InterfaceID, addr netip.AddrPort) (net.Conn, error)
+	// ListenDoor listens on the front door's address, where every instance reaches it.
+	ListenDoor(ctx context.Context, port int) (net.Listener, error)
+	// ListeningPorts returns the TCP ports that something in the instance listens on, sorted.
+	ListeningPorts(ctx context.Context, id app.InterfaceID) ([]int, error)
+}

@@ -265,6 +265,9 @@ type RouteStatus struct {
 	Revision RevisionNumber
 	// Targets are the instances that requests may go to, sorted.
 	Targets []InstanceID
+	// Busy are the instances that still answer requests without being targets; a draining instance
+	// that is not among them may be stopped.
+	Busy []InstanceID
 }
 
 // ImageRequest is an image that control wants present and unpacked; control is its only writer.

@@ -1,0 +1,67 @@
+package main
+
+// service says what is generated for one service and where it deviates from its model.
+type service struct {
+	pkg            string   // name of the generated package
+	model          string   // folder under models/apis/<model>, or a file of ours ("models/….json")
+	operations     []string // the operations to generate; empty means all of the model
+	validationCode string   // error code of a constraint violation
+	client         bool     // also generate a client
+
+	// free lists string shapes whose pattern is not enforced: the service's own code checks them.
+	free []string
+	// whole lists string shapes whose pattern must match the whole value. Clients match patterns unanchored, so that
+	// is the default; but these values become parts of ARNs, names and command lines.
+	whole []string
+}
+
+// services is everything that is generated.
+var services = []service{
+	{
+		pkg: "apprunner", model: "apprunner", validationCode: "InvalidRequestException",
+		// Any registry may be named with type ECR_PUBLIC, so the two forms of the model do not bind.
+		free: []string{"ImageIdentifier"},
+		whole: []string{
+			"AutoScalingConfigurationName", "BuildCommand", "ConnectionName", "DomainName", "ObservabilityConfigurationName",
+			"RoleArn", "ServiceName", "SourceDirectory", "StartCommand", "VpcConnectorName", "VpcIngressConnectionName",
+		},
+	},
+	{
+		pkg: "ecr", model: "ecr", validationCode: "InvalidParameterException",
+		operations: []string{
+			"BatchDeleteImage", "BatchGetImage", "CreateRepository", "DeleteLifecyclePolicy", "DeleteRepository",
+			"DeleteRepositoryPolicy", "DescribeImages", "DescribeRegistry", "DescribeRepositories", "GetAuthorizationToken",
+			"GetLifecyclePolicy", "GetRepositoryPolicy", "ListImages", "ListTagsForResource", "PutImage",
+			"PutImageScanningConfiguration", "PutImageTagMutability", "PutLifecyclePolicy", "SetRepositoryPolicy",
+			"TagResource", "UntagResource",
+		},
+		whole: []string{"RegistryId", "RepositoryName"},
+	},
+	{
+		pkg: "ecrpublic", model: "ecr-public", validationCode: "InvalidParameterException",
+		operations: []string{"GetAuthorizationToken"},
+	},
+	{
+		pkg: "logs", model: "logs", validationCode: "InvalidParameterException",
+		operations: []string{
+			"CreateLogGroup", "CreateLogStream", "DeleteLogGroup", "DeleteLogStream", "DeleteRetentionPolicy",
+			"DescribeLogGroups", "DescribeLogStreams", "FilterLogEvents", "GetLogEvents", "ListTagsForResource",
+			"ListTagsLogGroup", "PutLogEvents", "PutRetentionPolicy", "TagLogGroup", "TagResource", "UntagLogGroup",
+			"UntagResource",
+		},
+		whole: []string{"AccountId", "LogGroupIdentifier", "LogGroupName", "LogGroupNamePattern", "LogStreamName"},
+	},
+	{
+		pkg: "sts", model: "sts", validationCode: "ValidationError",
+		operations: []string{"GetCallerIdentity"},
+	},
+	{
+		pkg: "iam", model: "iam", validationCode: "ValidationError",
+		operations: []string{"GetUser"},
+		whole:      []string{"existingUserNameType"},
+	},
+	{
+		pkg: "funade", model: "models/funade-2026-11-01.json", validationCode: "ValidationException",
+		client: true, whole: []string{"AppRunnerResourceArn"},
+	},
+}

@@ -1,0 +1,5 @@
+module github.com/funade/funade/internal/aws/gen
+
+go 1.26.0
+
+require github.com/aws/aws-sdk-go v1.55.8

@@ -46,9 +46,7 @@ func (p *plan) emit(files map[string][]byte) error {
 				p.pkg, p.model.Metadata.ServiceID, p.model.Metadata.APIVersion)
 		}
 		fmt.Fprintf(&out, "package %s\n\n", p.pkg)
-		for _, i := range f.imports {
-			fmt.Fprintf(&out, "import %q\n", i)
-		}
+		writeImports(&out, f.imports)
 		out.Write(f.Bytes())
 		src, err := format.Source(out.Bytes())
 		if err != nil {
@@ -57,6 +55,21 @@ func (p *plan) emit(files map[string][]byte) error {
 		files[path.Join(p.pkg, part.name)] = src
 	}
 	return nil
+}
+
+// writeImports writes the import declaration, our own package apart.
+func writeImports(out *bytes.Buffer, imports []string) {
+	if len(imports) == 0 {
+		return
+	}
+	out.WriteString("import (\n")
+	for i, path := range imports {
+		if path == shapePath && i > 0 {
+			out.WriteString("\n")
+		}
+		fmt.Fprintf(out, "\t%q\n", path)
+	}
+	out.WriteString(")\n\n")
 }
 
 // emitTypes writes a struct per structure.
@@ -192,6 +205,9 @@ func (p *plan) emitService(f *file) error {
 	}
 	if md.XMLNamespace != "" {
 		f.printf("\t\tXMLNamespace: %q,\n", md.XMLNamespace)
+	}
+	if code := p.internalCode(); code != "" {
+		f.printf("\t\tInternalCode: %q,\n", code)
 	}
 	f.printf("\t\tValidationCode: %q,\n\t\tMessageMember: %q,\n\t\tOperations: []shape.Operation{\n", p.validationCode, p.messageMember())
 	for _, op := range p.operations {

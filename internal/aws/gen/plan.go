@@ -158,6 +158,16 @@ func (p *plan) messageMember() string {
 	return "message"
 }
 
+// internalCode is the wire code of the first modelled error that is the server's fault; empty if there is none.
+func (p *plan) internalCode() string {
+	for _, e := range p.errors {
+		if e.status() == 500 {
+			return e.code(e.name)
+		}
+	}
+	return ""
+}
+
 // goType is the Go type of a shape used as a list element or map value.
 func (p *plan) goType(name string) (string, error) {
 	s := p.model.Shapes[name]

@@ -26,6 +26,7 @@ type Service struct {
 	TargetPrefix   string   // JSON protocols: X-Amz-Target up to the dot
 	XMLNamespace   string   // XML protocols: xmlns of the response
 	ValidationCode string   // error code of a constraint violation
+	InternalCode   string   // the model's code for an internal error; empty if it has none
 	MessageMember  string   // JSON protocols: the member that holds an error's text
 	Operations     []Operation
 	ImplementedBy  func(handler any) bool // the handler has the generated Handler interface

@@ -63,7 +63,19 @@ func (e *Violations) Error() string {
 	return b.String()
 }
 
-// Add appends violations; lists of violations are joined when a decoder found some of them.
+// Merge appends the violations that another walk has found. An absent member that is wrong already counts once.
+func (e *Violations) Merge(other *Violations) {
+	rest := other.Total - len(other.List)
+	for _, v := range other.List {
+		known := func(k Violation) bool { return k.Path == v.Path }
+		if !v.Null || !slices.ContainsFunc(e.List, known) {
+			e.Add(v)
+		}
+	}
+	e.Total += rest
+}
+
+// Add appends violations.
 func (e *Violations) Add(list ...Violation) {
 	for _, v := range list {
 		e.Total++
@@ -242,14 +254,19 @@ func absent(v reflect.Value) bool {
 	return false
 }
 
-func join(path, name string) string {
+// LowerCamel is a member's name as messages spell it.
+func LowerCamel(name string) string {
 	if name != "" && name[0] >= 'A' && name[0] <= 'Z' {
-		name = string(name[0]+'a'-'A') + name[1:]
+		return string(name[0]+'a'-'A') + name[1:]
 	}
+	return name
+}
+
+func join(path, name string) string {
 	if path == "" {
-		return name
+		return LowerCamel(name)
 	}
-	return path + "." + name
+	return path + "." + LowerCamel(name)
 }
 
 func shorten(s string) string {

@@ -2,7 +2,9 @@
 
 package apprunner
 
-import "github.com/funade/funade/internal/aws/shape"
+import (
+	"github.com/funade/funade/internal/aws/shape"
+)
 
 // InternalServiceErrorException is answered with code InternalServiceErrorException and HTTP status 500.
 type InternalServiceErrorException struct {

@@ -2,7 +2,9 @@
 
 package apprunner
 
-import "github.com/funade/funade/internal/aws/shape"
+import (
+	"github.com/funade/funade/internal/aws/shape"
+)
 
 // model holds the schemas; the comment before each is its index.
 var model = shape.NewModel([]shape.Schema{

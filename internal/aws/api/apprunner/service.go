@@ -3,8 +3,11 @@
 // Package apprunner holds the types of AppRunner, API version 2020-05-15: inputs, outputs, errors, validation and the Handler interface.
 package apprunner
 
-import "context"
-import "github.com/funade/funade/internal/aws/shape"
+import (
+	"context"
+
+	"github.com/funade/funade/internal/aws/shape"
+)
 
 // Handler has one method per operation. An implementation embeds Unimplemented and overrides what it offers.
 type Handler interface {
@@ -363,6 +366,7 @@ func newDescriptor() *shape.Service {
 		Protocol:       shape.AWSJSON10,
 		APIVersion:     "2020-05-15",
 		TargetPrefix:   "AppRunner",
+		InternalCode:   "InternalServiceErrorException",
 		ValidationCode: "InvalidRequestException",
 		MessageMember:  "Message",
 		Operations: []shape.Operation{

@@ -2,7 +2,9 @@
 
 package apprunner
 
-import "time"
+import (
+	"time"
+)
 
 // AssociateCustomDomainInput is the input of AssociateCustomDomain.
 type AssociateCustomDomainInput struct {

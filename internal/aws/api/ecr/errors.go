@@ -2,7 +2,9 @@
 
 package ecr
 
-import "github.com/funade/funade/internal/aws/shape"
+import (
+	"github.com/funade/funade/internal/aws/shape"
+)
 
 // ImageAlreadyExistsException is answered with code ImageAlreadyExistsException and HTTP status 400.
 type ImageAlreadyExistsException struct {

@@ -3,8 +3,11 @@
 // Package ecr holds the types of ECR, API version 2015-09-21: inputs, outputs, errors, validation and the Handler interface.
 package ecr
 
-import "context"
-import "github.com/funade/funade/internal/aws/shape"
+import (
+	"context"
+
+	"github.com/funade/funade/internal/aws/shape"
+)
 
 // Handler has one method per operation. An implementation embeds Unimplemented and overrides what it offers.
 type Handler interface {
@@ -215,6 +218,7 @@ func newDescriptor() *shape.Service {
 		Protocol:       shape.AWSJSON11,
 		APIVersion:     "2015-09-21",
 		TargetPrefix:   "AmazonEC2ContainerRegistry_V20150921",
+		InternalCode:   "ServerException",
 		ValidationCode: "InvalidParameterException",
 		MessageMember:  "message",
 		Operations: []shape.Operation{

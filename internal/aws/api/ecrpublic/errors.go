@@ -2,7 +2,9 @@
 
 package ecrpublic
 
-import "github.com/funade/funade/internal/aws/shape"
+import (
+	"github.com/funade/funade/internal/aws/shape"
+)
 
 // InvalidParameterException is answered with code InvalidParameterException and HTTP status 400.
 type InvalidParameterException struct {

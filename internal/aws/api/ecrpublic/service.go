@@ -3,8 +3,11 @@
 // Package ecrpublic holds the types of ECR PUBLIC, API version 2020-10-30: inputs, outputs, errors, validation and the Handler interface.
 package ecrpublic
 
-import "context"
-import "github.com/funade/funade/internal/aws/shape"
+import (
+	"context"
+
+	"github.com/funade/funade/internal/aws/shape"
+)
 
 // Handler has one method per operation. An implementation embeds Unimplemented and overrides what it offers.
 type Handler interface {
@@ -35,6 +38,7 @@ func newDescriptor() *shape.Service {
 		Protocol:       shape.AWSJSON11,
 		APIVersion:     "2020-10-30",
 		TargetPrefix:   "SpencerFrontendService",
+		InternalCode:   "ServerException",
 		ValidationCode: "InvalidParameterException",
 		MessageMember:  "message",
 		Operations: []shape.Operation{

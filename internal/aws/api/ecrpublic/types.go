@@ -2,7 +2,9 @@
 
 package ecrpublic
 
-import "time"
+import (
+	"time"
+)
 
 // AuthorizationData is a structure of the model.
 type AuthorizationData struct {

@@ -2,7 +2,9 @@
 
 package funade
 
-import "context"
+import (
+	"context"
+)
 
 // Caller sends one operation and fills the output; package wire/client has an implementation.
 type Caller interface {

@@ -3,8 +3,11 @@
 // Package funade holds the types of Funade, API version 2026-11-01: inputs, outputs, errors, validation and the Handler interface.
 package funade
 
-import "context"
-import "github.com/funade/funade/internal/aws/shape"
+import (
+	"context"
+
+	"github.com/funade/funade/internal/aws/shape"
+)
 
 // Handler has one method per operation. An implementation embeds Unimplemented and overrides what it offers.
 type Handler interface {
@@ -98,6 +101,7 @@ func newDescriptor() *shape.Service {
 		Protocol:       shape.AWSJSON11,
 		APIVersion:     "2026-11-01",
 		TargetPrefix:   "Funade_20261101",
+		InternalCode:   "InternalServiceErrorException",
 		ValidationCode: "ValidationException",
 		MessageMember:  "Message",
 		Operations: []shape.Operation{

@@ -2,7 +2,9 @@
 
 package funade
 
-import "time"
+import (
+	"time"
+)
 
 // CancelOperationInput is the input of CancelOperation.
 type CancelOperationInput struct {

@@ -2,7 +2,9 @@
 
 package iam
 
-import "github.com/funade/funade/internal/aws/shape"
+import (
+	"github.com/funade/funade/internal/aws/shape"
+)
 
 // NoSuchEntityException is answered with code NoSuchEntity and HTTP status 404.
 type NoSuchEntityException struct {

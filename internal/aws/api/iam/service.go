@@ -3,8 +3,11 @@
 // Package iam holds the types of IAM, API version 2010-05-08: inputs, outputs, errors, validation and the Handler interface.
 package iam
 
-import "context"
-import "github.com/funade/funade/internal/aws/shape"
+import (
+	"context"
+
+	"github.com/funade/funade/internal/aws/shape"
+)
 
 // Handler has one method per operation. An implementation embeds Unimplemented and overrides what it offers.
 type Handler interface {
@@ -35,6 +38,7 @@ func newDescriptor() *shape.Service {
 		Protocol:       shape.AWSQuery,
 		APIVersion:     "2010-05-08",
 		XMLNamespace:   "https://iam.amazonaws.com/doc/2010-05-08/",
+		InternalCode:   "ServiceFailure",
 		ValidationCode: "ValidationError",
 		MessageMember:  "message",
 		Operations: []shape.Operation{

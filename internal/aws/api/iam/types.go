@@ -2,7 +2,9 @@
 
 package iam
 
-import "time"
+import (
+	"time"
+)
 
 // AttachedPermissionsBoundary is a structure of the model.
 type AttachedPermissionsBoundary struct {

@@ -2,7 +2,9 @@
 
 package logs
 
-import "github.com/funade/funade/internal/aws/shape"
+import (
+	"github.com/funade/funade/internal/aws/shape"
+)
 
 // DataAlreadyAcceptedException is answered with code DataAlreadyAcceptedException and HTTP status 400.
 type DataAlreadyAcceptedException struct {

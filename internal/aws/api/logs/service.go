@@ -3,8 +3,11 @@
 // Package logs holds the types of CloudWatch Logs, API version 2014-03-28: inputs, outputs, errors, validation and the Handler interface.
 package logs
 
-import "context"
-import "github.com/funade/funade/internal/aws/shape"
+import (
+	"context"
+
+	"github.com/funade/funade/internal/aws/shape"
+)
 
 // Handler has one method per operation. An implementation embeds Unimplemented and overrides what it offers.
 type Handler interface {
@@ -179,6 +182,7 @@ func newDescriptor() *shape.Service {
 		Protocol:       shape.AWSJSON11,
 		APIVersion:     "2014-03-28",
 		TargetPrefix:   "Logs_20140328",
+		InternalCode:   "ServiceUnavailableException",
 		ValidationCode: "InvalidParameterException",
 		MessageMember:  "message",
 		Operations: []shape.Operation{

@@ -3,8 +3,11 @@
 // Package sts holds the types of STS, API version 2011-06-15: inputs, outputs, errors, validation and the Handler interface.
 package sts
 
-import "context"
-import "github.com/funade/funade/internal/aws/shape"
+import (
+	"context"
+
+	"github.com/funade/funade/internal/aws/shape"
+)
 
 // Handler has one method per operation. An implementation embeds Unimplemented and overrides what it offers.
 type Handler interface {

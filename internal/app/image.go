@@ -19,7 +19,9 @@ type Repository struct {
 	// Policy and LifecyclePolicy are the JSON texts as put; "" = none.
 	Policy          string
 	LifecyclePolicy string
-	CreatedAt       time.Time
+	// LifecycleEvaluatedAt is when the lifecycle policy was last applied; zero = never.
+	LifecycleEvaluatedAt time.Time
+	CreatedAt            time.Time
 }
 
 // Manifest is one manifest of a repository as the catalogue knows it.

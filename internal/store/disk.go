@@ -1,0 +1,239 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+
+	_ "modernc.org/sqlite" // the driver "sqlite"
+)
+
+// disk is the SQLite side: one table per definition with the columns key and row (JSON).
+type disk struct {
+	db   *sql.DB
+	conn *sql.Conn
+	// put and remove by slot.
+	put, remove []*sql.Stmt
+}
+
+// layout is the number of migrations; it is kept in SQLite's user_version.
+var migrations = []func(ctx context.Context, tx *sql.Tx) error{createTables}
+
+func createTables(ctx context.Context, tx *sql.Tx) error {
+	for _, d := range schema {
+		// A table that a later version adds is made here too, by the check in prepare.
+		if _, err := tx.ExecContext(ctx, tableSQL(d)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func tableSQL(d *definition) string {
+	return "CREATE TABLE IF NOT EXISTS " + d.name + " (key BLOB PRIMARY KEY, row BLOB NOT NULL) WITHOUT ROWID"
+}
+
+func openDisk(path string, noSync bool) (*disk, error) {
+	if err := createFile(path); err != nil {
+		return nil, err
+	}
+	sync := "FULL"
+	if noSync {
+		sync = "OFF"
+	}
+	query := url.Values{"_pragma": {"locking_mode(EXCLUSIVE)", "journal_mode(WAL)", "synchronous(" + sync + ")", "busy_timeout(0)"}, "_txlock": {"immediate"}}
+	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+query.Encode())
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1)
+	d := &disk{db: db}
+	if err := d.prepare(context.Background()); err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	return d, nil
+}
+
+func (d *disk) prepare(ctx context.Context) error {
+	if err := d.migrate(ctx); err != nil {
+		return err
+	}
+	conn, err := d.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	d.conn = conn
+	for _, def := range schema {
+		if _, err := conn.ExecContext(ctx, tableSQL(def)); err != nil {
+			return err
+		}
+		put, err := conn.PrepareContext(ctx, "INSERT INTO "+def.name+" (key, row) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET row = excluded.row")
+		if err != nil {
+			return err
+		}
+		remove, err := conn.PrepareContext(ctx, "DELETE FROM "+def.name+" WHERE key = ?")
+		if err != nil {
+			return err
+		}
+		d.put, d.remove = append(d.put, put), append(d.remove, remove)
+	}
+	return nil
+}
+
+// migrate brings the file to the current layout, each step and its number in one transaction.
+func (d *disk) migrate(ctx context.Context) error {
+	var version int
+	if err := d.db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+		return err
+	}
+	if version > len(migrations) {
+		return fmt.Errorf("layout %d is newer than this program's %d: use the version that wrote it, or a newer one", version, len(migrations))
+	}
+	for n := version; n < len(migrations); n++ {
+		tx, err := d.db.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		err = migrations[n](ctx, tx)
+		if err == nil {
+			_, err = tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", n+1))
+		}
+		if err != nil {
+			return errors.Join(fmt.Errorf("cannot migrate to layout %d: %w", n+1, err), tx.Rollback())
+		}
+		if err := tx.Commit(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *disk) load() ([]state, error) {
+	states := make([]state, len(schema))
+	for n, def := range schema {
+		s := &states[n]
+		s.indexes = make([]*tree, len(def.indexes))
+		err := d.each(def, func(key string, data []byte) error {
+			row, err := def.decode(data)
+			if err != nil {
+				return fmt.Errorf("table %s, key %q: %w", def.name, key, err)
+			}
+			s.rows = s.rows.with(key, row)
+			s.count++
+			for i, of := range def.indexes {
+				for _, v := range of(row) {
+					s.indexes[i] = s.indexes[i].with(v+key, row)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return states, nil
+}
+
+func (d *disk) each(def *definition, fn func(key string, data []byte) error) error {
+	rows, err := d.conn.QueryContext(context.Background(), "SELECT key, row FROM "+def.name)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var key, data []byte
+		if err := rows.Scan(&key, &data); err != nil {
+			return err
+		}
+		if err := fn(string(key), data); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// write applies changes in one transaction.
+func (d *disk) write(changes []map[string]any) error {
+	if err := injectedFull(); err != nil {
+		return err
+	}
+	ctx := context.Background() // once begun, a commit is not given up half-way
+	if d.conn == nil {
+		return errors.New("the store is closed")
+	}
+	tx, err := d.conn.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	for n, rows := range changes {
+		put, remove := tx.Stmt(d.put[n]), tx.Stmt(d.remove[n])
+		for _, key := range slices.Sorted(maps.Keys(rows)) {
+			if err := apply(put, remove, key, rows[key]); err != nil {
+				return errors.Join(fmt.Errorf("table %s: %w", schema[n].name, err), tx.Rollback())
+			}
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		return errors.Join(err, ignoreDone(tx.Rollback()))
+	}
+	return nil
+}
+
+func apply(put, remove *sql.Stmt, key string, row any) error {
+	if row == nil {
+		_, err := remove.Exec([]byte(key))
+		return err
+	}
+	data, err := json.Marshal(row)
+	if err != nil {
+		return err
+	}
+	_, err = put.Exec([]byte(key), data)
+	return err
+}
+
+func ignoreDone(err error) error {
+	if errors.Is(err, sql.ErrTxDone) {
+		return nil
+	}
+	return err
+}
+
+func (d *disk) compare(states []state) error {
+	for n, def := range schema {
+		count := 0
+		err := d.each(def, func(key string, data []byte) error {
+			count++
+			row, ok := states[n].rows.get(key)
+			if !ok {
+				return fmt.Errorf("table %s, key %q is on disk only", def.name, key)
+			}
+			if memory, err := json.Marshal(row); err != nil || !bytes.Equal(memory, data) {
+				return errors.Join(fmt.Errorf("table %s, key %q: memory %s, disk %s", def.name, key, memory, data), err)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if count != states[n].count {
+			return fmt.Errorf("table %s: %d rows in memory, %d on disk", def.name, states[n].count, count)
+		}
+	}
+	return nil
+}
+
+func (d *disk) close() error {
+	var err error
+	if d.conn != nil {
+		err = d.conn.Close()
+		d.conn = nil
+	}
+	return errors.Join(err, d.db.Close())
+}

@@ -100,10 +100,13 @@ func parseHeader(header string) (signature, error) {
 }
 
 func parseQuery(query url.Values) (signature, error) {
-	for _, name := range []string{"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-SignedHeaders", "X-Amz-Signature", "X-Amz-Date", "X-Amz-Expires"} {
+	for _, name := range []string{"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-SignedHeaders", "X-Amz-Signature", "X-Amz-Date"} {
 		if v := query[name]; len(v) != 1 || v[0] == "" {
 			return signature{}, &Error{Incomplete, "A presigned request requires the query parameter '" + name + "' exactly once."}
 		}
+	}
+	if len(query["X-Amz-Expires"]) > 1 || len(query["X-Amz-Security-Token"]) > 1 {
+		return signature{}, &Error{Incomplete, "A presigned request may hold X-Amz-Expires and X-Amz-Security-Token once only."}
 	}
 	if query.Get("X-Amz-Algorithm") != algorithm {
 		return signature{}, &Error{Incomplete, "X-Amz-Algorithm must be " + algorithm + "."}

@@ -164,7 +164,7 @@ func (v *Verifier) checkTime(r *http.Request, query url.Values, sig signature) (
 		return "", &Error{Mismatch, fmt.Sprintf("Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '%s' != '%s'.", sig.Date, stamp[:len(dateFormat)])}
 	}
 	valid := maxSkew
-	if sig.presigned {
+	if sig.presigned && query.Has("X-Amz-Expires") { // without it a URL is good for as long as a header
 		seconds, convErr := strconv.Atoi(query.Get("X-Amz-Expires"))
 		valid = time.Duration(seconds) * time.Second
 		if convErr != nil || seconds < 1 || valid > maxExpires {

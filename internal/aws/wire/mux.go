@@ -44,12 +44,13 @@ func NewMux(o Options, registrations ...Registration) (*Mux, error) {
 	}
 	m := &Mux{options: o, codecs: []Codec{jsonCodec{}, queryCodec{}}}
 	m.services.byTarget = make(map[string]*Registration)
-	m.services.list = slices.Clone(registrations)
-	for i := range m.services.list {
-		r := &m.services.list[i]
-		if err := m.check(r); err != nil {
+	m.services.list = make([]Registration, 0, len(registrations)) // never grows: the maps point into it
+	for i := range registrations {
+		if err := m.check(&registrations[i]); err != nil {
 			return nil, fmt.Errorf("cannot register service: %w", err)
 		}
+		m.services.list = append(m.services.list, registrations[i])
+		r := &m.services.list[i]
 		if r.Service.TargetPrefix != "" {
 			m.services.byTarget[r.Service.TargetPrefix] = r
 		}
@@ -63,8 +64,8 @@ func (m *Mux) check(r *Registration) error {
 		return errors.New("registration without a service")
 	case !r.Service.ImplementedBy(r.Handler):
 		return fmt.Errorf("%T does not implement the handler of %s", r.Handler, r.Service.Name)
-	case m.services.byTarget[r.Service.TargetPrefix] != nil:
-		return fmt.Errorf("target prefix %s is registered twice", r.Service.TargetPrefix)
+	case m.services.byTarget[r.Service.TargetPrefix] != nil, m.services.BySigningName(r.Service.SigningName, r.Service.Protocol) != nil:
+		return fmt.Errorf("service %s is registered twice", r.Service.Name)
 	case !slices.ContainsFunc(m.codecs, func(c Codec) bool { return slices.Contains(c.Protocols(), r.Service.Protocol) }):
 		return fmt.Errorf("no codec speaks %s, the protocol of %s", r.Service.Protocol, r.Service.Name)
 	}

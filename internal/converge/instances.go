@@ -1,0 +1,421 @@
+package converge
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/funade/funade/internal/app"
+	"github.com/funade/funade/internal/engine"
+	"github.com/funade/funade/internal/store"
+	"github.com/funade/funade/internal/vpc"
+)
+
+const (
+	// startsAtOnce bounds how many containers are made at the same time.
+	startsAtOnce = 4
+	// tailLines is how many of an ended instance's last lines its status keeps.
+	tailLines = 5
+)
+
+// LogFiles is the part of the engine that keeps the files which shims append output to.
+type LogFiles interface {
+	// LogPath returns the file of an instance, "" when there is none.
+	LogPath(id app.InstanceID) string
+	// ReleaseLog removes the file once it has been collected.
+	ReleaseLog(id app.InstanceID) error
+}
+
+// Follower collects the output of instances.
+type Follower interface {
+	// Follow takes the whole set of files to collect.
+	Follow(ctx context.Context, sources []LogSource) error
+}
+
+// LogSource is one instance's output. Final: nothing more will be written.
+type LogSource struct {
+	Instance app.InstanceID
+	Key      app.LogStreamKey
+	Path     string
+	Final    bool
+}
+
+// InstancesConfig is what the instances converger works with.
+type InstancesConfig struct {
+	Store  *store.Store
+	Engine engine.Engine
+	Files  LogFiles
+	Logs   Follower
+	// Tail returns the last lines of a log file.
+	Tail func(path string, n int) []string
+	// Attachment returns an instance's interface once it is in the kernel.
+	Attachment func(app.InterfaceID) (vpc.Attachment, bool)
+	UIDBase    func(app.AccountID) uint32
+	// CABundle is the file that instances get as their CA bundle.
+	CABundle string
+	Now      func() time.Time
+	// Attached is set by the network converger after each attachment.
+	Attached Poke
+}
+
+// Instances starts, restarts and removes containers so that they are as the Instance rows want them.
+type Instances struct {
+	InstancesConfig
+	poke  Poke
+	slots chan struct{}
+
+	mu   sync.Mutex
+	busy map[app.InstanceID]bool
+	// final are the logs of removed containers that have not been read to their end yet.
+	final map[app.InstanceID]bool
+	// retry is when a start that failed for a passing reason is tried again.
+	retry map[app.InstanceID]attempt
+	// occupied are the instances that have a container, by the last pass; nil before the first.
+	occupied map[app.InstanceID]bool
+}
+
+// NewInstances returns the converger; Run does its work.
+func NewInstances(c InstancesConfig) *Instances {
+	return &Instances{
+		InstancesConfig: c, poke: NewPoke(), slots: make(chan struct{}, startsAtOnce),
+		busy: map[app.InstanceID]bool{}, final: map[app.InstanceID]bool{}, retry: map[app.InstanceID]attempt{},
+	}
+}
+
+// Run converges until ctx ends.
+func (c *Instances) Run(ctx context.Context) {
+	go func() {
+		for events := c.Engine.Events(ctx); ; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-events:
+				c.poke.Set()
+			}
+		}
+	}()
+	Loop(ctx, "instances", func() []<-chan struct{} {
+		return []<-chan struct{}{
+			c.Store.Changed(store.Instances.Name(), store.InterfaceStatuses.Name(), store.ImageStatuses.Name()), c.poke, c.Attached,
+		}
+	}, 2*time.Second, c.pass)
+}
+
+// LogDone tells that a final log has been read to its end.
+func (c *Instances) LogDone(id app.InstanceID) {
+	if err := c.Files.ReleaseLog(id); err != nil {
+		slog.Warn("cannot remove the log file", "instance", id, "error", err)
+	}
+	c.mu.Lock()
+	delete(c.final, id)
+	c.mu.Unlock()
+	c.poke.Set()
+}
+
+// Occupied reports whether a container still lives with the instance, true while that is not known yet.
+func (c *Instances) Occupied(id app.InstanceID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.occupied == nil || c.occupied[id] || c.busy[id]
+}
+
+// view is everything known about one instance.
+type view struct {
+	app.Instance
+	service   app.Service
+	revision  app.Revision
+	status    app.InstanceStatus
+	known     bool // it has a status row
+	container *engine.Status
+	settings  app.ServiceSettings
+}
+
+func (c *Instances) pass(ctx context.Context) error {
+	containers, err := c.Engine.List(ctx)
+	if err != nil {
+		return err
+	}
+	views, orphans, stale, err := c.look(ctx, containers)
+	if err != nil {
+		return err
+	}
+	c.note(containers)
+	errs := []error{c.follow(ctx, views)}
+	for _, v := range views {
+		errs = append(errs, c.converge(ctx, v))
+	}
+	for _, id := range orphans {
+		c.background(ctx, id, func() error { return c.Engine.Remove(ctx, id, time.Second) })
+	}
+	if len(stale) > 0 {
+		errs = append(errs, c.Store.Update(ctx, func(tx *store.Tx) error {
+			for _, id := range stale {
+				if _, ok := store.Instances.Get(tx, id); !ok {
+					store.Observed.InstanceStatuses.Delete(tx, id)
+				}
+			}
+			return nil
+		}))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Instances) note(containers []engine.Status) {
+	occupied := make(map[app.InstanceID]bool, len(containers))
+	for _, s := range containers {
+		occupied[s.ID] = true
+	}
+	c.mu.Lock()
+	c.occupied = occupied
+	c.mu.Unlock()
+}
+
+// look joins rows and containers; orphans are containers without a row, stale are statuses without one.
+func (c *Instances) look(ctx context.Context, containers []engine.Status) (views []view, orphans, stale []app.InstanceID, err error) {
+	byID := make(map[app.InstanceID]*engine.Status, len(containers))
+	for i := range containers {
+		byID[containers[i].ID] = &containers[i]
+	}
+	err = c.Store.View(ctx, func(tx *store.Tx) error {
+		for i := range store.Instances.All(tx) {
+			v := view{Instance: i, container: byID[i.ID]}
+			delete(byID, i.ID)
+			v.service, _ = store.Services.Get(tx, i.Service)
+			v.revision, _ = store.Revisions.Get(tx, app.RevisionKey{Service: i.Service, Number: i.Revision})
+			v.status, v.known = store.InstanceStatuses.Get(tx, i.ID)
+			v.settings = v.service.Settings.WithDefaults()
+			views = append(views, v)
+		}
+		for s := range store.InstanceStatuses.All(tx) {
+			if _, ok := store.Instances.Get(tx, s.ID); !ok {
+				stale = append(stale, s.ID)
+			}
+		}
+		return nil
+	})
+	for id := range byID {
+		orphans = append(orphans, id)
+	}
+	return views, orphans, stale, err
+}
+
+// follow hands every log file, those of removed containers included, to the collector.
+func (c *Instances) follow(ctx context.Context, views []view) error {
+	c.mu.Lock()
+	final := make(map[app.InstanceID]bool, len(c.final))
+	for id := range c.final {
+		final[id] = true
+	}
+	c.mu.Unlock()
+	var sources []LogSource
+	for _, v := range views {
+		path := ""
+		if v.container != nil {
+			path = v.container.LogPath
+		} else if final[v.ID] {
+			path = c.Files.LogPath(v.ID)
+		}
+		if path == "" {
+			continue
+		}
+		sources = append(sources, LogSource{
+			Instance: v.ID, Path: path, Final: final[v.ID],
+			Key: app.LogStreamKey{Group: v.service.ServiceLogGroup("application"), Stream: "instance/" + string(v.ID)},
+		})
+	}
+	return c.Logs.Follow(ctx, sources)
+}
+
+// converge does what one instance needs.
+func (c *Instances) converge(ctx context.Context, v view) error {
+	c.mu.Lock()
+	busy, reading := c.busy[v.ID], c.final[v.ID]
+	c.mu.Unlock()
+	if busy {
+		return nil
+	}
+	if v.Goal == app.GoalStop {
+		return c.stop(ctx, v, reading)
+	}
+	switch {
+	case v.container != nil && v.container.State == engine.StateRunning:
+		return c.recordRunning(ctx, v)
+	case v.status.Phase == app.PhaseFailed:
+		return nil
+	case v.container != nil && v.container.State == engine.StateStopped && v.status.Phase != app.PhaseExited:
+		return c.recordExit(ctx, v)
+	case v.Goal == app.GoalRun:
+		return c.start(ctx, v)
+	}
+	return nil
+}
+
+func (c *Instances) stop(ctx context.Context, v view, reading bool) error {
+	switch {
+	case v.status.Phase == app.PhaseGone || reading:
+		return nil
+	case v.container != nil:
+		grace := v.settings.StopTimeout
+		c.background(ctx, v.ID, func() error { return c.Engine.Remove(ctx, v.ID, grace) })
+		return nil
+	case c.Files.LogPath(v.ID) != "":
+		c.mu.Lock()
+		c.final[v.ID] = true
+		c.mu.Unlock()
+		c.poke.Set()
+		return nil
+	}
+	status := v.status
+	status.ID, status.Phase = v.ID, app.PhaseGone
+	return c.record(ctx, status)
+}
+
+// background runs work for an instance unless some is under way, and looks again afterwards.
+func (c *Instances) background(ctx context.Context, id app.InstanceID, work func() error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.busy[id] {
+		return
+	}
+	c.busy[id] = true
+	go func() {
+		err := work()
+		if err != nil && ctx.Err() == nil {
+			slog.Warn("cannot converge instance", "instance", id, "error", err)
+			time.AfterFunc(time.Second, c.poke.Set)
+		}
+		c.mu.Lock()
+		delete(c.busy, id)
+		c.mu.Unlock()
+		c.poke.Set()
+	}()
+}
+
+func (c *Instances) record(ctx context.Context, status app.InstanceStatus) error {
+	status.UpdatedAt = c.Now()
+	return c.Store.Update(ctx, func(tx *store.Tx) error {
+		if _, ok := store.Instances.Get(tx, status.ID); ok {
+			store.Observed.InstanceStatuses.Put(tx, status)
+		}
+		return nil
+	})
+}
+
+func (c *Instances) recordRunning(ctx context.Context, v view) error {
+	if v.status.Phase == app.PhaseRunning && v.status.StartedAt.Equal(v.container.StartedAt) {
+		return nil
+	}
+	status := v.status
+	status.ID, status.Phase, status.StartedAt = v.ID, app.PhaseRunning, v.container.StartedAt
+	return c.record(ctx, status)
+}
+
+func (c *Instances) recordExit(ctx context.Context, v view) error {
+	status := v.status
+	healthy := false
+	_ = c.Store.View(ctx, func(tx *store.Tx) error {
+		h, ok := store.InstanceHealths.Get(tx, v.ID)
+		healthy = ok && h.Healthy
+		return nil
+	})
+	if healthy {
+		status.Exits = 0
+	}
+	status.ID, status.Phase = v.ID, app.PhaseExited
+	status.Exits++
+	status.ExitCode, status.OOMKilled, status.Reason = v.container.ExitCode, v.container.OOMKilled, v.container.Failure
+	status.LastLines = c.Tail(v.container.LogPath, tailLines)
+	if err := c.record(ctx, status); err != nil {
+		return err
+	}
+	time.AfterFunc(restartPause(status.Exits), c.poke.Set)
+	return nil
+}
+
+// restartPause is the back-off between an end and the next start.
+func restartPause(exits int) time.Duration {
+	pauses := []time.Duration{0, 100 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second, 5 * time.Second, 15 * time.Second}
+	return pauses[min(exits, len(pauses)-1)]
+}
+
+// start makes the container run once everything that it needs is there and its back-off is over.
+func (c *Instances) start(ctx context.Context, v view) error {
+	a, attached := c.Attachment(v.Interface)
+	if !attached || v.revision.Digest == "" {
+		return nil
+	}
+	wait := time.Duration(0)
+	if v.status.Phase == app.PhaseExited {
+		wait = v.status.UpdatedAt.Add(restartPause(v.status.Exits)).Sub(c.Now())
+	}
+	c.mu.Lock()
+	if until := c.retry[v.ID].next.Sub(c.Now()); until > wait {
+		wait = until
+	}
+	c.mu.Unlock()
+	if wait > 0 {
+		time.AfterFunc(wait, c.poke.Set)
+		return nil
+	}
+	instance, err := spec(v.service, v.revision, v.Instance, a, c.UIDBase(v.service.Scope.Account), c.CABundle)
+	if err != nil {
+		return c.recordFailed(ctx, v, err)
+	}
+	c.background(ctx, v.ID, func() error {
+		select {
+		case c.slots <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		defer func() { <-c.slots }()
+		return c.ensure(ctx, v, instance)
+	})
+	return nil
+}
+
+func (c *Instances) ensure(ctx context.Context, v view, instance engine.Instance) error {
+	err := c.Engine.Ensure(ctx, instance)
+	if err == nil {
+		c.mu.Lock()
+		delete(c.retry, v.ID)
+		c.mu.Unlock()
+		status := v.status
+		status.ID, status.Phase, status.StartedAt = v.ID, app.PhaseRunning, c.startedAt(ctx, v.ID)
+		return c.record(ctx, status)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if kind := app.KindOf(err); kind == app.KindInvalidRequest || kind == app.KindNotFound {
+		return c.recordFailed(ctx, v, err)
+	}
+	c.mu.Lock()
+	r := c.retry[v.ID]
+	r.failures++
+	r.next = c.Now().Add(restartPause(r.failures))
+	c.retry[v.ID] = r
+	c.mu.Unlock()
+	status := v.status
+	status.ID, status.Phase, status.Reason = v.ID, app.PhasePending, err.Error()
+	return errors.Join(err, c.record(ctx, status))
+}
+
+func (c *Instances) startedAt(ctx context.Context, id app.InstanceID) time.Time {
+	containers, err := c.Engine.List(ctx)
+	if n := slices.IndexFunc(containers, func(s engine.Status) bool { return s.ID == id }); err == nil && n >= 0 {
+		return containers[n].StartedAt
+	}
+	return c.Now()
+}
+
+func (c *Instances) recordFailed(ctx context.Context, v view, err error) error {
+	status := v.status
+	status.ID, status.Phase, status.Reason = v.ID, app.PhaseFailed, err.Error()
+	if path := c.Files.LogPath(v.ID); path != "" {
+		status.LastLines = c.Tail(path, tailLines)
+	}
+	return c.record(ctx, status)
+}

@@ -1,0 +1,54 @@
+package converge
+
+import (
+	"fmt"
+	"sort"
+
+	"github.com/funade/funade/internal/app"
+	"github.com/funade/funade/internal/engine"
+	"github.com/funade/funade/internal/vpc"
+)
+
+// storageLimit is the size of an instance's writable layer (App Runner guide: 3 GB of ephemeral storage).
+const storageLimit = 3 << 30
+
+// spec returns the complete desired container of an instance.
+func spec(svc app.Service, rev app.Revision, i app.Instance, a vpc.Attachment, uidBase uint32, caBundle string) (engine.Instance, error) {
+	config := rev.Config
+	command, err := app.SplitCommand(config.Source.StartCommand)
+	if err != nil {
+		return engine.Instance{}, err
+	}
+	return engine.Instance{
+		ID: i.ID, Service: i.Service, Revision: i.Revision, Image: rev.Digest,
+		StartCommand: command,
+		Env:          environment(svc, config),
+		CPU:          config.Instance.CPU, Memory: config.Instance.Memory,
+		Network: engine.Network{
+			NetnsPath: a.NetnsPath, UsernsPath: a.UsernsPath, Resolver: a.Resolver.String(), CABundle: caBundle,
+		},
+		Storage: storageLimit,
+		UIDBase: uidBase,
+	}, nil
+}
+
+// environment returns the variables of an instance: those that App Runner sets, then the user's, which win except
+// for PORT, whose name is reserved.
+func environment(svc app.Service, config app.ServiceConfig) []string {
+	env := []string{
+		fmt.Sprintf("PORT=%d", config.Source.Port),
+		"AWS_REGION=" + string(svc.Scope.Region),
+		"AWS_DEFAULT_REGION=" + string(svc.Scope.Region),
+	}
+	names := make([]string, 0, len(config.Source.Env))
+	for name := range config.Source.Env {
+		if name != "PORT" {
+			names = append(names, name)
+		}
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		env = append(env, name+"="+config.Source.Env[name])
+	}
+	return env
+}

@@ -1,0 +1,116 @@
+package server
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync"
+	"time"
+)
+
+// sniffTimeout bounds how long a new connection may stay silent before its first byte.
+const sniffTimeout = 30 * time.Second
+
+// tlsRecordHandshake is the first byte of every TLS connection (RFC 8446 §5.1); no HTTP method begins with it.
+const tlsRecordHandshake = 0x16
+
+// sniffListener tells TLS from plain HTTP by the first byte of each connection.
+type sniffListener struct {
+	net.Listener
+	config *tls.Config
+	// tlsOnly refuses plain HTTP: the listener is not on loopback.
+	tlsOnly bool
+	ready   chan net.Conn
+	done    chan struct{}
+	once    sync.Once
+	err     error
+}
+
+// Sniff wraps l so that accepted connections speak plain HTTP or, told by the first byte, TLS.
+// A listener that is not bound to loopback refuses plain HTTP unless allowPlain is set.
+func Sniff(l net.Listener, config *tls.Config, allowPlain bool) net.Listener {
+	s := &sniffListener{
+		Listener: l, config: config, tlsOnly: !allowPlain && !isLoopback(l.Addr()),
+		ready: make(chan net.Conn), done: make(chan struct{}),
+	}
+	go s.accept()
+	return s
+}
+
+func isLoopback(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
+
+func (s *sniffListener) accept() {
+	for {
+		c, err := s.Listener.Accept()
+		if err != nil {
+			s.once.Do(func() { s.err = err; close(s.done) })
+			return
+		}
+		go s.classify(c)
+	}
+}
+
+func (s *sniffListener) classify(c net.Conn) {
+	first := make([]byte, 1)
+	_ = c.SetReadDeadline(time.Now().Add(sniffTimeout))
+	if _, err := c.Read(first); err != nil {
+		c.Close()
+		return
+	}
+	_ = c.SetReadDeadline(time.Time{})
+	var out net.Conn = &prefixConn{Conn: c, prefix: first}
+	switch {
+	case first[0] == tlsRecordHandshake:
+		out = tls.Server(out, s.config)
+	case s.tlsOnly:
+		_, _ = c.Write([]byte("HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n" +
+			"This address speaks TLS only. Use https://.\n"))
+		c.Close()
+		return
+	}
+	select {
+	case s.ready <- out:
+	case <-s.done:
+		c.Close()
+	}
+}
+
+// Accept returns the next connection whose protocol is known.
+func (s *sniffListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-s.ready:
+		return c, nil
+	case <-s.done:
+		if s.err == nil {
+			return nil, net.ErrClosed
+		}
+		return nil, s.err
+	}
+}
+
+// Close stops accepting.
+func (s *sniffListener) Close() error {
+	err := s.Listener.Close()
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// prefixConn gives back the bytes that were read to classify a connection.
+type prefixConn struct {
+	net.Conn
+	prefix []byte
+}
+
+func (p *prefixConn) Read(b []byte) (int, error) {
+	if len(p.prefix) == 0 {
+		return p.Conn.Read(b)
+	}
+	n := copy(b, p.prefix)
+	p.prefix = p.prefix[n:]
+	return n, nil
+}

@@ -88,7 +88,7 @@ func TestServerRefuses(t *testing.T) {
 		"port":          {[]string{"--http", "127.0.0.1:70000"}, []string{"--http", "0 to 65535"}},
 		"account":       {[]string{"--account", "12"}, []string{"--account 12", "12 digits"}},
 		"region":        {[]string{"--region", "Earth"}, []string{"--region Earth", "eu-central-1"}},
-		"domain":        {[]string{"--domain", "-x.localhost"}, []string{"--domain", "DNS name"}},
+		"domain":        {[]string{"--domain", "Apps..localhost"}, []string{"--domain", "DNS name"}},
 		"public api":    {[]string{"--public-api", "ftp://x"}, []string{"--public-api", "https://"}},
 		"dns":           {[]string{"--dns", "one.example"}, []string{"--dns", "IP address"}},
 		"cidr":          {[]string{"--allow-dial", "10.0.0.0"}, []string{"--allow-dial"}},

@@ -18,15 +18,15 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// registry is the install's registry as a client sees it.
-type registry struct {
+// ownRegistry is the install's registry as a client sees it.
+type ownRegistry struct {
 	host     string // host:port of the API
 	insecure bool
 	options  []remote.Option
 }
 
 // openRegistry logs in.
-func (c *clients) openRegistry(ctx context.Context) (*registry, error) {
+func (c *clients) openRegistry(ctx context.Context) (*ownRegistry, error) {
 	u, err := url.Parse(c.endpoint)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read endpoint: %w", err)
@@ -43,13 +43,13 @@ func (c *clients) openRegistry(ctx context.Context) (*registry, error) {
 		return nil, fmt.Errorf("cannot log in to the registry: %w", err)
 	}
 	username, password, _ := strings.Cut(string(token), ":")
-	return &registry{host: u.Host, insecure: u.Scheme == "http", options: []remote.Option{
+	return &ownRegistry{host: u.Host, insecure: u.Scheme == "http", options: []remote.Option{
 		remote.WithContext(ctx), remote.WithTransport(c.http.Transport),
 		remote.WithAuth(&authn.Basic{Username: username, Password: password}),
 	}}, nil
 }
 
-func (r *registry) reference(repository string) (name.Reference, error) {
+func (r *ownRegistry) reference(repository string) (name.Reference, error) {
 	var opts []name.Option
 	if r.insecure {
 		opts = append(opts, name.Insecure)
@@ -96,7 +96,7 @@ func (c *clients) push(ctx context.Context, local *localImage, service string, p
 	return identifier, nil
 }
 
-func (r *registry) write(ref name.Reference, local *localImage, progress io.Writer) error {
+func (r *ownRegistry) write(ref name.Reference, local *localImage, progress io.Writer) error {
 	updates := make(chan v1.Update, 16)
 	done := make(chan struct{})
 	go func() {

@@ -1,0 +1,490 @@
+package linux
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/google/nftables"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/funade/funade/internal/app"
+	"github.com/funade/funade/internal/base/failpoint"
+	"github.com/funade/funade/internal/vpc"
+	"github.com/funade/funade/internal/vpc/linux/resolver"
+)
+
+// Dataplane implements vpc.Dataplane and vpc.Sockets.
+type Dataplane struct {
+	names
+	log    *slog.Logger
+	hostNS *os.File
+	mgmtNS *os.File
+	host   *netlink.Handle
+	mgmt   *netlink.Handle
+	pool   *pool
+	dns    *resolver.Resolver
+
+	closing sync.Once
+	doors   doorSet
+	// mu serialises changes of the kernel's state and guards the fields below.
+	mu       sync.Mutex
+	allow    []netip.Prefix
+	problems []string
+	// attached is replaced, never changed: Dial reads it without the lock.
+	attached atomic.Pointer[map[app.InterfaceID]netip.Addr]
+}
+
+// iface is an interface with its address worked out.
+type iface struct {
+	id      app.InterfaceID
+	address netip.Addr
+	uidBase uint32
+}
+
+var (
+	_ vpc.Dataplane = (*Dataplane)(nil)
+	_ vpc.Sockets   = (*Dataplane)(nil)
+)
+
+// Open adopts the install's namespaces and rules or makes them, and starts its resolver. The calling process stays in its
+// own network namespace, "the host". Instances that are attached stay connected between Close and the next Open.
+// Until the first Apply, prefixes that an earlier run opened stay open.
+func Open(ctx context.Context, c Config) (*Dataplane, error) {
+	n, err := c.names()
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	d := &Dataplane{names: n, log: c.Logger}
+	if d.log == nil {
+		d.log = slog.New(slog.DiscardHandler)
+	}
+	if err := d.open(c); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+func (d *Dataplane) open(c Config) (err error) {
+	for _, dir := range []string{d.runDir, d.netnsDir(), d.usernsDir()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("cannot create run folder: %w", err)
+		}
+	}
+	if err := ensureNetns(d.mgmtPin()); err != nil {
+		return err
+	}
+	if d.hostNS, err = os.Open("/proc/thread-self/ns/net"); err != nil {
+		return fmt.Errorf("cannot open the host's network namespace: %w", err)
+	}
+	if d.mgmtNS, err = os.Open(d.mgmtPin()); err != nil {
+		return fmt.Errorf("cannot open management namespace: %w", err)
+	}
+	if d.pool, err = newPool(d.mgmtNS); err != nil {
+		return err
+	}
+	if d.host, err = newHandle(); err != nil {
+		return err
+	}
+	if err := d.pool.do(context.Background(), func() (err error) {
+		d.mgmt, err = newHandle()
+		return errors.Join(err, prepareMgmt())
+	}); err != nil {
+		return err
+	}
+	known, err := d.linkAddresses()
+	if err != nil {
+		return err
+	}
+	d.attached.Store(&known)
+	if d.allow, err = d.allowedInKernel(); err != nil {
+		return err
+	}
+	if err := d.repair(); err != nil {
+		return err
+	}
+	return d.startResolver(c)
+}
+
+// allowedInKernel reads what an earlier run opened.
+func (d *Dataplane) allowedInKernel() (allow []netip.Prefix, err error) {
+	err = d.inMgmt(func(c *nftables.Conn) error {
+		tables, err := c.ListTablesOfFamily(nftables.TableFamilyIPv4)
+		if err != nil || !slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == mgmtTable }) {
+			return err
+		}
+		ref := table{name: mgmtTable}.ref()
+		elements, err := c.GetSetElements(set{name: allowSet, key: nftables.TypeIPAddr, interval: true}.ref(ref))
+		if errors.Is(err, unix.ENOENT) {
+			return nil
+		}
+		allow = fromRanges(elements)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot read opened ranges: %w", err)
+	}
+	return allow, nil
+}
+
+// inMgmt runs f with a connection to the management namespace's nftables.
+func (d *Dataplane) inMgmt(f func(*nftables.Conn) error) error {
+	var c *nftables.Conn
+	if err := d.pool.do(context.Background(), func() (err error) {
+		c, err = newConn()
+		return err
+	}); err != nil {
+		return err
+	}
+	defer c.CloseLasting()
+	return f(c)
+}
+
+// Apply implements vpc.Dataplane. Called again it repairs what somebody flushed, and lets the install's traffic pass
+// firewalls that came up in the meantime.
+func (d *Dataplane) Apply(ctx context.Context, r vpc.Ruleset) error {
+	if err := vpc.CheckEgressAllow(r.EgressAllow, d.Layout); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.allow = slices.Clone(r.EgressAllow)
+	d.dns.SetNames(r.DoorNames)
+	return d.repair()
+}
+
+// repair makes the install-wide kernel state what it should be. Rules come before links.
+func (d *Dataplane) repair() error {
+	d.problems = nil
+	if !pinned(d.mgmtPin()) {
+		if err := pin(fmt.Sprintf("/proc/self/fd/%d", d.mgmtNS.Fd()), d.mgmtPin()); err != nil {
+			return err
+		}
+	}
+	if err := d.pool.do(context.Background(), prepareMgmt); err != nil {
+		return err
+	}
+	if err := d.inMgmt(func(c *nftables.Conn) error {
+		_, err := applyTable(c, d.mgmtRules(d.sources(), d.allow))
+		return err
+	}); err != nil {
+		return err
+	}
+	if err := d.repairHost(); err != nil {
+		return err
+	}
+	if err := d.ensureMgmtLinks(); err != nil {
+		return err
+	}
+	return d.ensureForwarding()
+}
+
+func (d *Dataplane) repairHost() error {
+	c, err := newConn()
+	if err != nil {
+		return err
+	}
+	defer c.CloseLasting()
+	if _, err := applyTable(c, d.hostRules()); err != nil {
+		return err
+	}
+	chains, err := d.passForeign(c)
+	if err != nil { // somebody may be rewriting that table right now; the next Apply looks again
+		d.problems = append(d.problems, err.Error())
+		d.log.Warn("another firewall may refuse instances' traffic", "error", err)
+	}
+	if len(chains) > 0 {
+		d.log.Info("instances' traffic now passes other firewalls", "chains", chains)
+	}
+	if p := d.legacyProblem(); p != "" {
+		d.problems = append(d.problems, p)
+	}
+	return nil
+}
+
+func (d *Dataplane) sources() []nftables.SetElement {
+	var out []nftables.SetElement
+	for id, a := range *d.attached.Load() {
+		if a.IsValid() {
+			out = append(out, sourceElement(id, a))
+		}
+	}
+	return out
+}
+
+// forwardingMark is the file that remembers that this install switched routing on.
+func (n names) forwardingMark() string { return filepath.Join(n.runDir, "ip_forward-enabled") }
+
+// ensureForwarding lets the host route. It remembers having done so, as the administrator should know.
+func (d *Dataplane) ensureForwarding() error {
+	const path = "/proc/sys/net/ipv4/ip_forward"
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("cannot read ip_forward: %w", err)
+	}
+	if strings.TrimSpace(string(b)) != "1" {
+		if err := os.WriteFile(d.forwardingMark(), nil, 0o600); err != nil {
+			return fmt.Errorf("cannot remember that ip_forward was off: %w", err)
+		}
+		if err := os.WriteFile(path, []byte("1"), 0); err != nil {
+			return fmt.Errorf("cannot set net.ipv4.ip_forward to 1: %w; set it in /etc/sysctl.d", err)
+		}
+		d.log.Warn("net.ipv4.ip_forward was 0 and is now 1, as instances' traffic is routed")
+	}
+	if _, err := os.Stat(d.forwardingMark()); err == nil {
+		d.problems = append(d.problems, "net.ipv4.ip_forward was 0 and has been set to 1; to keep it, write it into /etc/sysctl.d")
+	}
+	return nil
+}
+
+// Problems returns what an administrator should know about this host's network, as of the last Open or Apply.
+func (d *Dataplane) Problems() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.problems)
+}
+
+// Attach implements vpc.Dataplane. After an error, or a crash in the middle, Attach or Detach of the same id cleans up.
+func (d *Dataplane) Attach(ctx context.Context, i vpc.Interface) (vpc.Attachment, error) {
+	if err := checkInterfaceID(i.ID); err != nil {
+		return vpc.Attachment{}, err
+	}
+	address, err := d.Address(i.Index)
+	if err != nil {
+		return vpc.Attachment{}, fmt.Errorf("cannot attach interface %s: %w", i.ID, err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return vpc.Attachment{}, err
+	}
+	for id, a := range *d.attached.Load() {
+		if a == address && id != i.ID {
+			return vpc.Attachment{}, fmt.Errorf("cannot attach interface %s: index %d is in use by %s; detach that first", i.ID, i.Index, id)
+		}
+	}
+	if err := d.attach(&iface{i.ID, address, i.UIDBase}); err != nil {
+		return vpc.Attachment{}, fmt.Errorf("cannot attach interface %s: %w", i.ID, err)
+	}
+	return d.attachment(i.ID, address), nil
+}
+
+func (d *Dataplane) attach(i *iface) error {
+	if err := d.ensureNamespaces(i.id, i.uidBase); err != nil {
+		return err
+	}
+	if err := failpoint.Hit("vpc/attach/namespaces"); err != nil {
+		return err
+	}
+	if err := d.setSource(i.id, i.address); err != nil {
+		return err
+	}
+	if err := failpoint.Hit("vpc/attach/rules"); err != nil {
+		return err
+	}
+	ns, err := os.Open(d.netnsPin(i.id))
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	if err := inNamespace(ns, prepareInstance); err != nil {
+		return err
+	}
+	if err := d.ensureLink(i, ns); err != nil {
+		return err
+	}
+	if err := failpoint.Hit("vpc/attach/link"); err != nil {
+		return err
+	}
+	if err := inNamespace(ns, func() error { return d.configureInstance(i.address) }); err != nil {
+		return err
+	}
+	return failpoint.Hit("vpc/attach/configured")
+}
+
+func (d *Dataplane) attachment(id app.InterfaceID, a netip.Addr) vpc.Attachment {
+	out := vpc.Attachment{ID: id, NetnsPath: d.netnsPin(id), Address: a, Resolver: d.Resolver()}
+	if path := d.usernsPin(id); pinned(path) {
+		out.UsernsPath = path
+	}
+	return out
+}
+
+// setSource lets the interface's link send from address and from no other; the zero address removes it.
+func (d *Dataplane) setSource(id app.InterfaceID, a netip.Addr) error {
+	old := *d.attached.Load()
+	was, known := old[id]
+	updated := maps.Clone(old)
+	if updated[id] = a; !a.IsValid() {
+		delete(updated, id)
+	}
+	err := d.inMgmt(func(c *nftables.Conn) error {
+		s := set{name: sourcesSet, key: sourceType}
+		ref := s.ref(table{name: mgmtTable}.ref())
+		if known && was.IsValid() && was != a {
+			// An element that somebody flushed cannot be deleted; adding it first makes the deletion sure.
+			gone := []nftables.SetElement{sourceElement(id, was)}
+			if err := errors.Join(c.SetAddElements(ref, gone), c.SetDeleteElements(ref, gone)); err != nil {
+				return err
+			}
+		}
+		if a.IsValid() {
+			if err := c.SetAddElements(ref, []nftables.SetElement{sourceElement(id, a)}); err != nil {
+				return err
+			}
+		}
+		return c.Flush()
+	})
+	if errors.Is(err, unix.ENOENT) { // the table is gone: put back all of it
+		err = d.inMgmt(func(c *nftables.Conn) error {
+			d.attached.Store(&updated)
+			_, err := applyTable(c, d.mgmtRules(d.sources(), d.allow))
+			return err
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("cannot change who may send: %w", err)
+	}
+	d.attached.Store(&updated)
+	return nil
+}
+
+// Detach implements vpc.Dataplane. The pins go last, so that List knows the interface until nothing is left.
+func (d *Dataplane) Detach(ctx context.Context, id app.InterfaceID) error {
+	if err := checkInterfaceID(id); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := d.detach(id); err != nil {
+		return fmt.Errorf("cannot detach interface %s: %w", id, err)
+	}
+	return nil
+}
+
+func (d *Dataplane) detach(id app.InterfaceID) error {
+	address, known := (*d.attached.Load())[id]
+	if err := deleteLink(d.mgmt, linkName(id)); err != nil {
+		return err
+	}
+	if err := failpoint.Hit("vpc/detach/link"); err != nil {
+		return err
+	}
+	if known {
+		if err := d.setSource(id, netip.Addr{}); err != nil {
+			return err
+		}
+		if err := d.forgetFlows(address); err != nil {
+			return err
+		}
+	}
+	if err := failpoint.Hit("vpc/detach/rules"); err != nil {
+		return err
+	}
+	if err := unpin(d.netnsPin(id)); err != nil {
+		return err
+	}
+	if err := failpoint.Hit("vpc/detach/netns"); err != nil {
+		return err
+	}
+	return unpin(d.usernsPin(id))
+}
+
+// forgetFlows drops the tracked flows of an address, so that its next owner does not inherit them.
+func (d *Dataplane) forgetFlows(a netip.Addr) error {
+	if !a.IsValid() {
+		return nil
+	}
+	var filters []netlink.CustomConntrackFilter
+	for _, side := range []netlink.ConntrackFilterType{netlink.ConntrackOrigSrcIP, netlink.ConntrackOrigDstIP} {
+		f := &netlink.ConntrackFilter{}
+		if err := f.AddIP(side, a.AsSlice()); err != nil {
+			return fmt.Errorf("cannot filter flows of %v: %w", a, err)
+		}
+		filters = append(filters, f)
+	}
+	var h *netlink.Handle
+	err := d.pool.do(context.Background(), func() (err error) {
+		h, err = netlink.NewHandle(unix.NETLINK_NETFILTER)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("cannot open conntrack socket: %w", err)
+	}
+	defer h.Close()
+	if _, err := h.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, filters...); err != nil {
+		return fmt.Errorf("cannot drop flows of %v: %w", a, err)
+	}
+	return nil
+}
+
+// List implements vpc.Dataplane: what is pinned, and links that lost their pins. A half-made attachment may have no address.
+func (d *Dataplane) List(ctx context.Context) ([]vpc.Attachment, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	ids, err := d.pins()
+	if err != nil {
+		return nil, err
+	}
+	addresses, err := d.linkAddresses()
+	if err != nil {
+		return nil, err
+	}
+	for id := range addresses {
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	out := make([]vpc.Attachment, 0, len(ids))
+	for _, id := range ids {
+		out = append(out, d.attachment(id, addresses[id]))
+	}
+	return out, nil
+}
+
+// Close implements vpc.Dataplane.
+func (d *Dataplane) Close() error {
+	d.closing.Do(func() {
+		d.doors.close()
+		if d.dns != nil {
+			d.dns.Close()
+		}
+		if d.pool != nil {
+			d.pool.close()
+		}
+		for _, h := range []*netlink.Handle{d.host, d.mgmt} {
+			if h != nil {
+				h.Close()
+			}
+		}
+		for _, f := range []*os.File{d.hostNS, d.mgmtNS} {
+			if f != nil {
+				f.Close()
+			}
+		}
+	})
+	return nil
+}

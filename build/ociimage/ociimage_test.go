@@ -20,9 +20,6 @@ func TestBuild(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := validate.Image(img); err != nil {
-		t.Fatal(err)
-	}
 	cf, err := img.ConfigFile()
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +49,9 @@ func TestBuild(t *testing.T) {
 	}
 	if p, err := layout.FromPath(filepath.Join(dir, "l")); err != nil {
 		t.Error(err)
-	} else if _, err := p.Image(want); err != nil {
+	} else if stored, err := p.Image(want); err != nil {
+		t.Error(err)
+	} else if err := validate.Image(stored); err != nil {
 		t.Error(err)
 	}
 	if err := Write(img, "floppy", filepath.Join(dir, "x")); err == nil {

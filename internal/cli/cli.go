@@ -24,6 +24,10 @@ type Hooks struct {
 	Purge func(ctx context.Context, dataDir string, progress io.Writer) error
 	// RootKey reads the root key of a data directory; the error wraps fs.ErrNotExist or fs.ErrPermission where that is why.
 	RootKey func(dataDir string) (Key, error)
+	// RootCertificate reads the certificate of the install's own authority, in PEM.
+	RootCertificate func(dataDir string) ([]byte, error)
+	// Trust makes this machine trust that certificate, or ends that.
+	Trust func(ctx context.Context, dataDir string, trusted bool) error
 }
 
 // Exit codes.

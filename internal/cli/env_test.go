@@ -2,11 +2,14 @@ package cli
 
 import (
 	"archive/tar"
+	"bytes"
 	"compress/gzip"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -208,5 +211,25 @@ func TestAWSWrapperWithoutAWS(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "no aws program in PATH") {
 		t.Errorf("output %q, %v", out, err)
+	}
+}
+
+func TestCAAndTrust(t *testing.T) {
+	var calls []string
+	var out, errOut bytes.Buffer
+	p := &Program{Stdout: &out, Stderr: &errOut, Hooks: Hooks{
+		RootCertificate: func(dir string) ([]byte, error) { return []byte("certificate of " + dir + "\n"), nil },
+		Trust: func(_ context.Context, dir string, trusted bool) error {
+			calls = append(calls, fmt.Sprint(dir, trusted))
+			return nil
+		},
+	}}
+	for _, args := range []string{"ca --data /x", "trust --data /x", "trust --data /x --remove"} {
+		if code := p.Run(t.Context(), strings.Fields(args)); code != 0 {
+			t.Fatalf("%s: exit %d: %s", args, code, &errOut)
+		}
+	}
+	if !strings.HasPrefix(out.String(), "certificate of /x\n") || !slices.Equal(calls, []string{"/xtrue", "/xfalse"}) {
+		t.Errorf("output %q, calls %v", &out, calls)
 	}
 }

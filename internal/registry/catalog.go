@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"time"
 
 	"github.com/funade/funade/internal/app"
 )
@@ -36,4 +37,24 @@ type Links interface {
 	// LinkedBlobs returns every linked blob of the install, for garbage collection: a blob pushed ahead of its
 	// manifest is kept by its link until the grace period ends.
 	LinkedBlobs(ctx context.Context) ([]app.Digest, error)
+}
+
+// Directory lists repositories. It serves _catalog and mounts that name no source; both do without when it is nil.
+type Directory interface {
+	// Repositories returns a page of the scope's repository names in byte order after the given one.
+	Repositories(ctx context.Context, scope app.Scope, after string, limit int) ([]string, error)
+}
+
+// Link is one entry of Links.
+type Link struct {
+	Repository app.RepositoryKey
+	Digest     app.Digest
+}
+
+// LinkAges is an ability of Links that lets garbage collection remove links that no manifest came to need.
+// Without it a link lasts as long as its repository.
+type LinkAges interface {
+	// LinksBefore returns a page of the links made before the time, in the order (account, region, name, digest),
+	// after the given one; the zero Link begins.
+	LinksBefore(ctx context.Context, before time.Time, after Link, limit int) ([]Link, error)
 }

@@ -22,8 +22,9 @@ var services = []service{
 		// Any registry may be named with type ECR_PUBLIC, so the two forms of the model do not bind.
 		free: []string{"ImageIdentifier"},
 		whole: []string{
-			"AutoScalingConfigurationName", "BuildCommand", "ConnectionName", "DomainName", "ObservabilityConfigurationName",
-			"RoleArn", "ServiceName", "SourceDirectory", "StartCommand", "VpcConnectorName", "VpcIngressConnectionName",
+			"AppRunnerResourceArn", "AutoScalingConfigurationName", "BuildCommand", "ConnectionName", "DomainName",
+			"ObservabilityConfigurationName", "RoleArn", "ServiceName", "SourceDirectory", "StartCommand", "VpcConnectorName",
+			"VpcIngressConnectionName",
 		},
 	},
 	{

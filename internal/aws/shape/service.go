@@ -16,6 +16,9 @@ const (
 	AWSQuery  Protocol = "awsQuery"
 )
 
+// XML reports whether answers are XML. These protocols also have error codes without the suffix Exception.
+func (p Protocol) XML() bool { return p == AWSQuery }
+
 // Service describes one AWS API: what a request to it looks like and which operations it has.
 type Service struct {
 	Name           string   // package name of the generated code
@@ -67,7 +70,7 @@ func (s *Service) UnknownOperation(name string) *Error {
 		Message: fmt.Sprintf("The operation %q of service %s is not available here.", name, s.SigningName),
 		Status:  http.StatusBadRequest,
 	}
-	if s.Protocol == AWSQuery {
+	if s.Protocol.XML() {
 		e.Code = "InvalidAction"
 		e.Message = fmt.Sprintf("The action %s is not valid for this web service.", name)
 	}

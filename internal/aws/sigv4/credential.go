@@ -126,6 +126,11 @@ func (s signature) fill(credential, signed string) (signature, error) {
 			return signature{}, &Error{Incomplete, "Credential has an empty or overlong part."}
 		}
 	}
+	for _, p := range parts[1:4] { // date, region and service become parts of names
+		if strings.Trim(p, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+			return signature{}, &Error{Incomplete, "Credential should be scoped to a valid date, region and service."}
+		}
+	}
 	s.Credential = Credential{parts[0], parts[1], parts[2], parts[3]}
 	s.signedHeaders = strings.Split(signed, ";")
 	if len(s.signedHeaders) > 100 {

@@ -167,6 +167,7 @@ func TestVerifyRefuses(t *testing.T) {
 		{"no signature part", header("Signature=", "Sig="), "{}", noon, Incomplete},
 		{"no credential part", header("Credential=", "Cred="), "{}", noon, Incomplete},
 		{"short scope", header("/aws4_request", ""), "{}", noon, Incomplete},
+		{"region that is none", header("us-east-1", "a*b"), "{}", noon, Incomplete},
 		{"two signatures", func(r *http.Request) { r.Header.Add("Authorization", r.Header.Get("Authorization")) }, "{}", noon, Incomplete},
 		{"header and query", func(r *http.Request) { r.URL.RawQuery = "X-Amz-Signature=a" }, "{}", noon, Incomplete},
 		{"parameter twice", header("SignedHeaders=", "Signature=a, SignedHeaders="), "{}", noon, Incomplete},

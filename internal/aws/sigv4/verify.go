@@ -151,13 +151,11 @@ func (v *Verifier) checkTime(r *http.Request, query url.Values, sig signature) (
 	if sig.presigned {
 		stamp = query.Get("X-Amz-Date")
 	}
-	var at time.Time
 	if stamp == "" {
-		if at, err = http.ParseTime(r.Header.Get("Date")); err != nil || !slices.Contains(sig.signedHeaders, "date") {
-			return "", &Error{Incomplete, "Authorization header requires existence of either a 'X-Amz-Date' or a signed 'Date' header."}
-		}
-		stamp = at.UTC().Format(timeFormat)
-	} else if at, err = time.Parse(timeFormat, stamp); err != nil {
+		return "", &Error{Incomplete, "Authorization header requires existence of a 'X-Amz-Date' header."}
+	}
+	at, err := time.Parse(timeFormat, stamp)
+	if err != nil {
 		return "", &Error{Incomplete, "Date must be in ISO-8601 'basic format', such as 20260102T030405Z."}
 	}
 	if stamp[:len(dateFormat)] != sig.Date {

@@ -73,7 +73,7 @@ type Response struct {
 
 // Codec is one AWS protocol.
 type Codec interface {
-	// Protocols lists the protocols of service models that this codec serves.
+	// Protocols lists the protocols of service models that this codec serves, at least one.
 	Protocols() []shape.Protocol
 	// Claims reports, from method, URL and headers, whether a request is written in this protocol.
 	Claims(r *http.Request) bool

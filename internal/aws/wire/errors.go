@@ -10,8 +10,8 @@ import (
 	"github.com/funade/funade/internal/aws/sigv4"
 )
 
-// refusals names sigv4's refusals in the JSON protocols and in the query protocol. All are answered with 403.
-var refusals = map[sigv4.Kind]struct{ json, query string }{
+// refusals names sigv4's refusals in the JSON and in the XML protocols. All are answered with 403.
+var refusals = map[sigv4.Kind]struct{ json, xml string }{
 	sigv4.Missing:      {"MissingAuthenticationTokenException", "MissingAuthenticationToken"},
 	sigv4.Incomplete:   {"IncompleteSignatureException", "IncompleteSignature"},
 	sigv4.UnknownKey:   {"UnrecognizedClientException", "InvalidClientTokenId"},
@@ -29,8 +29,8 @@ func (m *Mux) wireError(call *Call, err error) *Error {
 	if s, ok := errors.AsType[*sigv4.Error](err); ok {
 		names := refusals[s.Kind]
 		code := names.json
-		if _, query := call.errorCodec().(queryCodec); query {
-			code = names.query
+		if call.errorCodec().Protocols()[0].XML() {
+			code = names.xml
 		}
 		return &Error{Code: code, Message: s.Message, Status: http.StatusForbidden}
 	}

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -139,8 +140,12 @@ func (toyFunade) CancelOperation(context.Context, *funade.CancelOperationInput) 
 	return nil, &funade.InvalidStateException{Message: "nothing to cancel"}
 }
 
-// reports collects what the mux reports.
-type reports struct{ texts []string }
+// reports collects what the mux reports and observes.
+type reports struct {
+	mu       sync.Mutex
+	texts    []string
+	statuses []int
+}
 
 func newMux(t testing.TB, seen *reports, now func() time.Time) *wire.Mux {
 	t.Helper()
@@ -152,7 +157,19 @@ func newMux(t testing.TB, seen *reports, now func() time.Time) *wire.Mux {
 			}
 			return nil
 		},
-		Report: func(c *wire.Call, err error) { seen.texts = append(seen.texts, c.ID+" "+err.Error()) },
+		Report: func(c *wire.Call, err error) {
+			seen.mu.Lock()
+			defer seen.mu.Unlock()
+			seen.texts = append(seen.texts, c.ID+" "+err.Error())
+		},
+		Observe: func(_ *wire.Call, status int, e *wire.Error) {
+			if (e != nil) == (status == 200) {
+				t.Errorf("observed status %d with error %v", status, e)
+			}
+			seen.mu.Lock()
+			defer seen.mu.Unlock()
+			seen.statuses = append(seen.statuses, status)
+		},
 	},
 		wire.Registration{Service: apprunner.Descriptor, Handler: toyRunner{}},
 		wire.Registration{Service: ecr.Descriptor, Handler: toyECR{}},
@@ -293,6 +310,9 @@ func TestExchanges(t *testing.T) {
 				t.Errorf("request id %q", id)
 			}
 			wellFormed(t, w.Header().Get("Content-Type"), body)
+			if len(seen.statuses) != 1 || seen.statuses[0] != e.status {
+				t.Errorf("observed %v", seen.statuses)
+			}
 			if strings.Contains(body, "xyzzy") {
 				t.Error("the caller was told the cause of an internal error")
 			}

@@ -11,7 +11,7 @@ var model = shape.NewModel([]shape.Schema{
 	/* 0 */ {Name: "ASConfigMaxConcurrency", Kind: shape.Integer, Min: new(int64(1)), Max: new(int64(200))},
 	/* 1 */ {Name: "ASConfigMaxSize", Kind: shape.Integer, Min: new(int64(1))},
 	/* 2 */ {Name: "ASConfigMinSize", Kind: shape.Integer, Min: new(int64(1)), Max: new(int64(25))},
-	/* 3 */ {Name: "AppRunnerResourceArn", Kind: shape.String, Min: new(int64(1)), Max: new(int64(1011)), Pattern: &shape.Pattern{Text: `arn:aws(-[\w]+)*:[a-z0-9-\\.]{0,63}:[a-z0-9-\\.]{0,63}:[0-9]{12}:(\w|\/|-){1,1011}`, Expr: `arn:aws(-[\w]+)*:[a-z0-9-\\.]{0,63}:[a-z0-9-\\.]{0,63}:[0-9]{12}:(\w|\/|-){1,}`}},
+	/* 3 */ {Name: "AppRunnerResourceArn", Kind: shape.String, Min: new(int64(1)), Max: new(int64(1011)), Pattern: &shape.Pattern{Text: `arn:aws(-[\w]+)*:[a-z0-9-\\.]{0,63}:[a-z0-9-\\.]{0,63}:[0-9]{12}:(\w|\/|-){1,1011}`, Expr: `^(?:arn:aws(-[\w]+)*:[a-z0-9-\\.]{0,63}:[a-z0-9-\\.]{0,63}:[0-9]{12}:(\w|\/|-){1,})$`}},
 	/* 4 */ {Name: "AssociateCustomDomainInput", Kind: shape.Structure, Members: []shape.Member{
 		{Name: "ServiceArn", Ref: 3, Required: true},
 		{Name: "DomainName", Ref: 71, Required: true},

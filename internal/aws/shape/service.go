@@ -65,6 +65,7 @@ func (s *Service) Operation(name string) *Operation { return s.index[name] }
 // UnknownOperation is the protocol's answer to an operation that the service does not offer: HTTP 400, which no
 // client retries. (A 5xx would be retried for minutes, an empty 200 taken for "deleted".)
 func (s *Service) UnknownOperation(name string) *Error {
+	name = Shorten(name)
 	e := &Error{
 		Code:    "UnknownOperationException",
 		Message: fmt.Sprintf("The operation %q of service %s is not available here.", name, s.SigningName),

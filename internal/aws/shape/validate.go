@@ -99,7 +99,7 @@ func (m *Model) Validate(ref int, v any) error {
 type checker struct{ found Violations }
 
 func (c *checker) add(s *Schema, path, value, constraint string) {
-	v := Violation{Path: path, Value: shorten(value), Constraint: constraint, Sensitive: s.Sensitive}
+	v := Violation{Path: path, Value: Shorten(value), Constraint: constraint, Sensitive: s.Sensitive}
 	if s.Sensitive {
 		v.Value = ""
 	}
@@ -167,7 +167,7 @@ func (c *checker) entries(s *Schema, v reflect.Value, path func() string, depth 
 			}
 			c.add(s.Key.Schema, path(), key, "Map keys must satisfy constraint: ["+strings.Join(rules, ", ")+"]")
 		}
-		shown := shorten(key)
+		shown := Shorten(key)
 		if s.Key.Schema.Sensitive {
 			shown = "*"
 		}
@@ -269,7 +269,8 @@ func join(path, name string) string {
 	return path + "." + LowerCamel(name)
 }
 
-func shorten(s string) string {
+// Shorten cuts a value that a message repeats to 256 characters.
+func Shorten(s string) string {
 	if len(s) <= maxEchoed {
 		return s
 	}

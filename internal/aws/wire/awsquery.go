@@ -63,7 +63,7 @@ func (queryCodec) Decode(call *Call) error {
 	case call.target == "":
 		return &Error{Code: "MissingAction", Message: "The request must contain the parameter Action."}
 	case ok && version != call.Service.APIVersion:
-		return &Error{Code: "InvalidAction", Message: fmt.Sprintf("Could not find operation %s for version %s.", call.target, version)}
+		return &Error{Code: "InvalidAction", Message: fmt.Sprintf("Could not find operation %s for version %s.", shape.Shorten(call.target), shape.Shorten(version))}
 	}
 	op := call.Service.Operation(call.target)
 	if op == nil {

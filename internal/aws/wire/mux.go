@@ -154,7 +154,7 @@ func (s *Services) unknown(name string) *Error {
 	if name == "" {
 		e.Message = "The request names no operation: it has neither X-Amz-Target nor Action. Services here: " + served + "."
 	} else {
-		e.Message = fmt.Sprintf("The service %q is not available here. Services here: %s.", name, served)
+		e.Message = fmt.Sprintf("The service %q is not available here. Services here: %s.", shape.Shorten(name), served)
 	}
 	return e
 }

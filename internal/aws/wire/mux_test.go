@@ -257,6 +257,7 @@ func exchanges(now time.Time) []exchange {
 		{name: "unknown operation", service: "apprunner", target: "AppRunner.Fly", body: `{}`, status: 400, want: `"UnknownOperationException"`},
 		{name: "unknown action", service: "sts", body: "Action=Fly&Version=2011-06-15", status: 400, want: `<Code>InvalidAction</Code>`},
 		{name: "other version", service: "sts", body: "Action=GetCallerIdentity&Version=2012-01-01", status: 400, want: `Could not find operation GetCallerIdentity for version 2012-01-01.`},
+		{name: "endless action", service: "sts", body: "Action=" + strings.Repeat("a", 100000), status: 400, want: "aaa… is not valid"},
 		{name: "no action", service: "sts", body: "Version=2011-06-15", status: 400, want: `<Code>MissingAction</Code>`},
 		{name: "unknown json service", service: "dynamodb", target: "DynamoDB_20120810.ListTables", body: `{}`, status: 400, want: `The service \"dynamodb\" is not available here. Services here: apprunner, ecr, ecr-public, funade, iam, logs, sts.`},
 		{name: "unknown query service", service: "rds", body: "Action=DescribeDBInstances&Version=2014-10-31", status: 400, want: `<Code>InvalidAction</Code><Message>The service &#34;rds&#34; is not available here.`},

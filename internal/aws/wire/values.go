@@ -46,7 +46,7 @@ func entryStep(s *shape.Schema, key string) step {
 	if s.Key.Schema.Sensitive {
 		key = "*"
 	}
-	return step{name: key}
+	return step{name: shape.Shorten(key)}
 }
 
 // wrap adds the path to an error.

@@ -73,8 +73,6 @@ type Instances struct {
 	final map[app.InstanceID]bool
 	// retry is when a start that failed for a passing reason is tried again.
 	retry map[app.InstanceID]attempt
-	// occupied are the instances that have a container, by the last pass; nil before the first.
-	occupied map[app.InstanceID]bool
 }
 
 // NewInstances returns the converger; Run does its work.
@@ -115,13 +113,6 @@ func (c *Instances) LogDone(id app.InstanceID) {
 	c.poke.Set()
 }
 
-// Occupied reports whether a container still lives with the instance, true while that is not known yet.
-func (c *Instances) Occupied(id app.InstanceID) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.occupied == nil || c.occupied[id] || c.busy[id]
-}
-
 // view is everything known about one instance.
 type view struct {
 	app.Instance
@@ -142,7 +133,6 @@ func (c *Instances) pass(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.note(containers)
 	errs := []error{c.follow(ctx, views)}
 	for _, v := range views {
 		errs = append(errs, c.converge(ctx, v))
@@ -161,16 +151,6 @@ func (c *Instances) pass(ctx context.Context) error {
 		}))
 	}
 	return errors.Join(errs...)
-}
-
-func (c *Instances) note(containers []engine.Status) {
-	occupied := make(map[app.InstanceID]bool, len(containers))
-	for _, s := range containers {
-		occupied[s.ID] = true
-	}
-	c.mu.Lock()
-	c.occupied = occupied
-	c.mu.Unlock()
 }
 
 // look joins rows and containers; orphans are containers without a row, stale are statuses without one.

@@ -21,8 +21,6 @@ type Network struct {
 	slots int
 	// uidBase returns the first host uid of an account's user namespaces; 0 = none.
 	uidBase func(app.AccountID) uint32
-	// inUse reports whether a container still lives in the interface's namespaces.
-	inUse func(app.InterfaceID) bool
 	next  int
 	poke  Poke
 	ready Poke
@@ -35,7 +33,7 @@ type Network struct {
 func NewNetwork(s *store.Store, d vpc.Dataplane, rules vpc.Ruleset, slots int, uidBase func(app.AccountID) uint32, ready Poke) *Network {
 	return &Network{
 		store: s, dataplane: d, rules: rules, slots: slots, uidBase: uidBase, poke: NewPoke(), ready: ready,
-		inUse: func(app.InterfaceID) bool { return false }, attachments: map[app.InterfaceID]vpc.Attachment{},
+		attachments: map[app.InterfaceID]vpc.Attachment{},
 	}
 }
 
@@ -150,7 +148,7 @@ func (c *Network) attach(ctx context.Context, s slotted) error {
 	return errors.Join(err, write)
 }
 
-// detach removes attachments and statuses that no row claims and that no container uses any more.
+// detach removes attachments and statuses that no row claims; control removes an interface only after its instance is gone.
 func (c *Network) detach(ctx context.Context) error {
 	found, err := c.dataplane.List(ctx)
 	if err != nil {
@@ -174,9 +172,6 @@ func (c *Network) detach(ctx context.Context) error {
 	}
 	var errs []error
 	for id := range candidates {
-		if c.inUse(id) {
-			continue
-		}
 		if err := c.dataplane.Detach(ctx, id); err != nil {
 			errs = append(errs, err)
 			continue

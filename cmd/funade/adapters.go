@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/funade/funade/internal/app"
+	"github.com/funade/funade/internal/aws/sigv4"
+	"github.com/funade/funade/internal/converge"
+	"github.com/funade/funade/internal/engine"
+	"github.com/funade/funade/internal/logs"
+	"github.com/funade/funade/internal/registry"
+	"github.com/funade/funade/internal/router"
+	"github.com/funade/funade/internal/secrets"
+	"github.com/funade/funade/internal/vpc"
+)
+
+// signingKeys lets the signature verifier ask the keyring.
+type signingKeys struct{ *secrets.Keyring }
+
+// Secret returns the root key; there are no session tokens yet.
+func (k signingKeys) Secret(_ context.Context, accessKeyID, sessionToken string) (sigv4.Secret, error) {
+	key, ok := k.Lookup(accessKeyID)
+	if !ok || sessionToken != "" {
+		return sigv4.Secret{}, sigv4.ErrUnknownKey
+	}
+	return sigv4.Secret{
+		SecretAccessKey: key.Secret.Reveal(),
+		Identity: sigv4.Identity{
+			Account: string(key.Account), ARN: "arn:aws:iam::" + string(key.Account) + ":root", UserID: string(key.Account),
+		},
+	}, nil
+}
+
+// rootKeys lets the extension service rotate the root key.
+type rootKeys struct{ *secrets.Keyring }
+
+// Rotate replaces the root key.
+func (k rootKeys) Rotate() (accessKeyID, secretAccessKey string, err error) {
+	key, err := k.Keyring.Rotate()
+	return key.AccessKeyID, key.Secret.Reveal(), err
+}
+
+// registryBlobs gives the registry the engine's content store.
+type registryBlobs struct{ engine.Blobs }
+
+// Upload opens or resumes a session.
+func (b registryBlobs) Upload(ctx context.Context, ref string) (registry.Upload, error) {
+	return b.Blobs.Upload(ctx, ref)
+}
+
+// Uploads lists the sessions.
+func (b registryBlobs) Uploads(ctx context.Context) ([]registry.UploadStatus, error) {
+	list, err := b.Blobs.Uploads(ctx)
+	out := make([]registry.UploadStatus, len(list))
+	for n, u := range list {
+		out[n] = registry.UploadStatus(u)
+	}
+	return out, err
+}
+
+// ecrManifests gives the ECR API the registry's manifests.
+type ecrManifests struct{ *registry.Registry }
+
+// PutManifest pushes a manifest with at most one tag.
+func (m ecrManifests) PutManifest(ctx context.Context, key app.RepositoryKey, mediaType string, body []byte, tag string) (app.Manifest, error) {
+	in := registry.ManifestInput{Repository: key, MediaType: mediaType, Body: body}
+	if tag != "" {
+		in.Tags = []string{tag}
+	}
+	return m.Registry.PutManifest(ctx, in)
+}
+
+// eventSink ships life-cycle events into the log store.
+type eventSink struct {
+	store  *logs.Store
+	groups logs.Groups
+}
+
+// Ensure makes the stream exist.
+func (s eventSink) Ensure(ctx context.Context, key app.LogStreamKey) error {
+	return s.groups.Ensure(ctx, key)
+}
+
+// Ship appends events with their sequence number as the stream's cursor.
+func (s eventSink) Ship(ctx context.Context, key app.LogStreamKey, events []app.LogEvent, seq int64) error {
+	return s.store.AppendCursor(ctx, key, events, logs.Cursor{Name: "events/" + key.Stream, Value: seq})
+}
+
+// follower gives the collector the files of instances.
+type follower struct{ *logs.Collector }
+
+// Follow replaces the set of files.
+func (f follower) Follow(ctx context.Context, sources []converge.LogSource) error {
+	out := make([]logs.Source, len(sources))
+	for n, s := range sources {
+		out[n] = logs.Source{Instance: string(s.Instance), Key: s.Key, Path: s.Path, Final: s.Final}
+	}
+	return f.Collector.Follow(ctx, out)
+}
+
+// dialTarget connects the router to instances.
+func dialTarget(s vpc.Sockets) func(context.Context, router.Target) (net.Conn, error) {
+	return func(ctx context.Context, t router.Target) (net.Conn, error) { return s.Dial(ctx, t.Interface, t.Addr) }
+}
+
+// readiness answers the health path: 503 until everything is ready.
+type readiness struct {
+	ready   atomic.Bool
+	version string
+	install app.InstallID
+	started time.Time
+	// problems says what about this machine limits the install, one sentence each.
+	problems func() []string
+}
+
+// ServeHTTP says whether the server is ready, with versions.
+func (r *readiness) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	status, word := http.StatusOK, "ready"
+	if !r.ready.Load() {
+		status, word = http.StatusServiceUnavailable, "starting"
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]any{
+		"status": word, "version": r.version, "install": r.install, "started": r.started.UTC().Format(time.RFC3339), "problems": r.problems(),
+	})
+}

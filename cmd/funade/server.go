@@ -1,0 +1,471 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/funade/funade/internal/app"
+	apiapprunner "github.com/funade/funade/internal/aws/api/apprunner"
+	apiecr "github.com/funade/funade/internal/aws/api/ecr"
+	apiecrpublic "github.com/funade/funade/internal/aws/api/ecrpublic"
+	apifunade "github.com/funade/funade/internal/aws/api/funade"
+	apiiam "github.com/funade/funade/internal/aws/api/iam"
+	apilogs "github.com/funade/funade/internal/aws/api/logs"
+	apists "github.com/funade/funade/internal/aws/api/sts"
+	"github.com/funade/funade/internal/aws/sigv4"
+	"github.com/funade/funade/internal/aws/wire"
+	"github.com/funade/funade/internal/base/atomicfile"
+	"github.com/funade/funade/internal/base/failpoint"
+	"github.com/funade/funade/internal/base/guarded"
+	"github.com/funade/funade/internal/base/id"
+	"github.com/funade/funade/internal/base/serverinfo"
+	"github.com/funade/funade/internal/ca"
+	"github.com/funade/funade/internal/cli"
+	"github.com/funade/funade/internal/control"
+	"github.com/funade/funade/internal/control/operation"
+	"github.com/funade/funade/internal/converge"
+	"github.com/funade/funade/internal/engine/containerd"
+	"github.com/funade/funade/internal/logs"
+	"github.com/funade/funade/internal/registry"
+	"github.com/funade/funade/internal/router"
+	"github.com/funade/funade/internal/router/health"
+	"github.com/funade/funade/internal/secrets"
+	"github.com/funade/funade/internal/server"
+	"github.com/funade/funade/internal/server/apprunner"
+	"github.com/funade/funade/internal/server/ecr"
+	"github.com/funade/funade/internal/server/ecrpublic"
+	"github.com/funade/funade/internal/server/funade"
+	"github.com/funade/funade/internal/server/iam"
+	serverlogs "github.com/funade/funade/internal/server/logs"
+	"github.com/funade/funade/internal/server/sts"
+	"github.com/funade/funade/internal/store"
+	"github.com/funade/funade/internal/vpc"
+	"github.com/funade/funade/internal/vpc/linux"
+)
+
+const (
+	// storeReserve is given up when the disk is full, so that control writes still fit.
+	storeReserve = 8 << 20
+	// shutdownGrace bounds how long requests in flight may take after SIGTERM.
+	shutdownGrace = 120 * time.Second
+	// internalDomain is what services answer at inside instances beside their public domain.
+	internalDomain = "apps.internal"
+)
+
+// daemon is everything that one server consists of, in the order in which it is made.
+type daemon struct {
+	config  cli.ServerConfig
+	install install
+	scope   app.Scope
+
+	keys      *secrets.Keyring
+	authority *ca.Authority
+	store     *store.Store
+	control   *control.Control
+	engine    *containerd.Engine
+	network   *linux.Dataplane
+	logs      *logs.Store
+	collector *logs.Collector
+	router    *router.Router
+	prober    *health.Prober
+	registry  *registry.Registry
+	tokens    *registry.Tokens
+
+	apiURL    *url.URL
+	listeners listeners
+	ready     readiness
+
+	closers []func() error
+	work    sync.WaitGroup
+}
+
+// listeners are the sockets of the host's namespace.
+type listeners struct{ api, http, https net.Listener }
+
+// serve runs the server until ctx ends, then lets requests in flight finish; containers keep running.
+func serve(ctx context.Context, config cli.ServerConfig) error {
+	if err := failpoint.FromEnv(os.Getenv("FUNADE_FAILPOINTS")); err != nil {
+		return err
+	}
+	d := &daemon{
+		config: config,
+		scope:  app.Scope{Account: app.AccountID(config.Account), Region: app.Region(config.Region)},
+	}
+	defer d.close()
+	for _, step := range []func(context.Context) error{
+		d.openData,    // lock, identity
+		d.listen,      // sockets first: a port in use is told before anything starts
+		d.openSecrets, // root key, certificate authority, CA bundle
+		d.openStore,   // rows, control
+		d.openLogs,
+		d.openEngine,
+		d.openNetwork,
+		d.openRegistry,
+		d.openRouter,
+	} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	work, stop := context.WithCancel(context.Background())
+	defer func() { stop(); d.work.Wait() }()
+	d.converge(work)
+	return d.run(ctx, work)
+}
+
+// later registers what close undoes, last first.
+func (d *daemon) later(f func() error) { d.closers = append(d.closers, f) }
+
+func (d *daemon) close() {
+	for n := len(d.closers) - 1; n >= 0; n-- {
+		if err := d.closers[n](); err != nil && !errors.Is(err, net.ErrClosed) {
+			slog.Warn("shutdown", "error", err)
+		}
+	}
+}
+
+func (d *daemon) openData(context.Context) error {
+	if err := os.MkdirAll(d.config.Data, 0o700); err != nil {
+		return fmt.Errorf("cannot make the data directory: %w", err)
+	}
+	lock, err := lockData(d.config.Data)
+	if err != nil {
+		return err
+	}
+	d.later(lock.Close)
+	d.install, err = openInstall(d.config.Data, time.Now())
+	return err
+}
+
+func (d *daemon) listen(context.Context) error {
+	for _, l := range []struct {
+		flag, addr string
+		to         *net.Listener
+	}{{"api", d.config.API, &d.listeners.api}, {"http", d.config.HTTP, &d.listeners.http}, {"https", d.config.HTTPS, &d.listeners.https}} {
+		ln, err := net.Listen("tcp", l.addr)
+		if err != nil {
+			return fmt.Errorf("cannot listen: %w. Stop what uses the address, or give --%s another one", err, l.flag)
+		}
+		*l.to = ln
+		d.later(ln.Close)
+	}
+	return d.locateAPI()
+}
+
+// locateAPI decides by which URL clients reach the API.
+func (d *daemon) locateAPI() (err error) {
+	text := d.config.PublicAPI
+	if text == "" {
+		scheme, addr := "http", d.listeners.api.Addr().(*net.TCPAddr)
+		host := addr.IP.String()
+		switch {
+		case addr.IP.IsUnspecified():
+			scheme, host = "https", "localhost"
+		case !addr.IP.IsLoopback():
+			scheme = "https"
+		}
+		text = scheme + "://" + net.JoinHostPort(host, strconv.Itoa(addr.Port))
+	}
+	d.apiURL, err = url.Parse(text)
+	return err
+}
+
+func (d *daemon) path(parts ...string) string {
+	return filepath.Join(append([]string{d.config.Data}, parts...)...)
+}
+
+func (d *daemon) openSecrets(context.Context) error {
+	var err error
+	if d.keys, err = secrets.OpenKeyring(d.config.Data, d.scope.Account); err != nil {
+		return err
+	}
+	c := ca.Config{Install: d.install.ID, Domains: []string{d.config.Domain, internalDomain}, Logger: slog.Default()}
+	if ip, err := netip.ParseAddr(d.apiURL.Hostname()); err == nil {
+		c.Addresses = []netip.Prefix{netip.PrefixFrom(ip, ip.BitLen())}
+	} else {
+		c.Domains = append(c.Domains, d.apiURL.Hostname())
+	}
+	if d.authority, err = ca.Open(d.path("ca"), c); err != nil {
+		return err
+	}
+	system, err := ca.SystemBundle()
+	if err != nil {
+		slog.Warn("the CA bundle holds only Funade's own root", "error", err)
+	}
+	return atomicfile.Write(d.bundle(), d.authority.Bundle(system), 0o644)
+}
+
+// bundle is the file with the system's CAs and Funade's.
+func (d *daemon) bundle() string { return d.path("ca", "bundle.pem") }
+
+func (d *daemon) openStore(context.Context) error {
+	var err error
+	if d.store, err = store.Open(d.path("funade.db"), store.Options{Reserve: storeReserve}); err != nil {
+		return err
+	}
+	d.later(d.store.Close)
+	d.control = control.New(d.store, control.Config{Now: time.Now, Reference: d.reference, Defaults: app.ServiceSettings{
+		StartTimeout: d.config.StartTimeout, StopTimeout: d.config.StopTimeout, RequestTimeout: d.config.RequestTimeout,
+	}})
+	return nil
+}
+
+// registryHosts are the names that mean this install's registry beside AWS's form.
+func (d *daemon) registryHosts() []string {
+	port := strconv.Itoa(d.listeners.api.Addr().(*net.TCPAddr).Port)
+	return []string{d.apiURL.Host, "localhost:" + port, d.listeners.api.Addr().String()}
+}
+
+func (d *daemon) reference(scope app.Scope, image string) (app.Reference, error) {
+	return app.ParseReference(image, scope, d.registryHosts()...)
+}
+
+func (d *daemon) openLogs(context.Context) error {
+	var err error
+	d.logs, err = logs.Open(logs.Config{Dir: d.path("logs"), Groups: d.control.LogGroups(), MaxBytes: int64(d.config.LogsMaxBytes), Logger: slog.Default()})
+	if err != nil {
+		return err
+	}
+	d.later(d.logs.Close)
+	return nil
+}
+
+// engineConfig is what the engine and its purge need to know.
+func engineConfig(data string, in install, runtime string) containerd.Config {
+	return containerd.Config{DataDir: data, RunDir: in.runDir(), Install: in.ID, Runtime: runtime, Log: slog.Default()}
+}
+
+// networkConfig is what the data plane and its purge need to know.
+func networkConfig(in install) linux.Config {
+	return linux.Config{Install: in.ID, RunDir: in.runDir(), Prefix: in.Managed, TransitPrefix: in.Transit, Logger: slog.Default()}
+}
+
+func (d *daemon) openEngine(ctx context.Context) error {
+	c := engineConfig(d.config.Data, d.install, d.config.Runtime)
+	dialer := &guarded.Dialer{Allow: d.config.AllowDial, Deny: []netip.Prefix{d.install.Managed, d.install.Transit}}
+	c.Dialer = dialer.DialContext
+	var err error
+	if d.engine, err = containerd.Open(ctx, c); err != nil {
+		return err
+	}
+	d.later(d.engine.Close)
+	return nil
+}
+
+func (d *daemon) openNetwork(ctx context.Context) error {
+	c := networkConfig(d.install)
+	for _, text := range d.config.DNS {
+		addr, err := resolverAddr(text)
+		if err != nil {
+			return err
+		}
+		c.DNSUpstreams = append(c.DNSUpstreams, addr)
+	}
+	var err error
+	if d.network, err = linux.Open(ctx, c); err != nil {
+		return err
+	}
+	d.later(d.network.Close)
+	return nil
+}
+
+func resolverAddr(text string) (netip.AddrPort, error) {
+	if ip, err := netip.ParseAddr(text); err == nil {
+		return netip.AddrPortFrom(ip, 53), nil
+	}
+	return netip.ParseAddrPort(text)
+}
+
+func (d *daemon) openRegistry(context.Context) error {
+	d.tokens = &registry.Tokens{
+		Key: d.keys.Derive(secrets.PurposeRegistryToken), Now: time.Now,
+		KeyKnown: func(_ context.Context, id string) bool { _, ok := d.keys.Lookup(id); return ok },
+	}
+	catalog := d.control.Catalog()
+	var err error
+	d.registry, err = registry.New(registry.Config{
+		Catalog: catalog, Links: catalog, Directory: catalog, Blobs: registryBlobs{d.engine}, Tokens: d.tokens, DefaultScope: d.scope,
+		Limits: registry.Limits{Uploads: d.config.UploadSessions, BlobBytes: int64(d.config.UploadMaxBytes)},
+		Log:    slog.Default(),
+	})
+	if err != nil {
+		return err
+	}
+	d.later(d.registry.Close)
+	return nil
+}
+
+func (d *daemon) openRouter(context.Context) error {
+	d.router = router.New(router.Config{
+		Dial: dialTarget(d.network), Certificate: d.authority.Certificate, HTTPSPort: port(d.listeners.https), Logger: slog.Default(),
+	})
+	return nil
+}
+
+func port(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
+
+// converge starts everything that works in the background until ctx ends.
+func (d *daemon) converge(ctx context.Context) {
+	layout, err := vpc.NewLayout(d.install.Managed)
+	if err != nil {
+		panic(err) // the install's own choice
+	}
+	attached := converge.NewPoke()
+	uidBase := func(app.AccountID) uint32 {
+		if !d.engine.Capabilities().UserNamespaces {
+			return 0
+		}
+		return d.install.UIDBase
+	}
+	routes := converge.NewRoutes(d.store, d.router, d.config.Domain, time.Now)
+	network := converge.NewNetwork(d.store, d.network, vpc.Ruleset{EgressAllow: d.config.DefaultEgressAllow, DoorNames: routes.Serves}, layout.Slots(), uidBase, attached)
+	var instances *converge.Instances
+	d.collector = logs.NewCollector(logs.CollectorConfig{
+		Store: d.logs, Groups: d.control.LogGroups(), Done: func(id string) { instances.LogDone(app.InstanceID(id)) },
+	})
+	instances = converge.NewInstances(converge.InstancesConfig{
+		Store: d.store, Engine: d.engine, Files: d.engine, Logs: follower{d.collector}, Tail: containerd.TailLog,
+		Attachment: network.Attachment, UIDBase: uidBase, CABundle: d.bundle(), Now: time.Now, Attached: attached,
+	})
+	checks := converge.NewHealth(d.store, d.network, time.Now)
+	d.prober = health.New(health.Config{Dial: d.network.Dial, Report: checks.Report})
+	images := converge.NewImages(d.store, d.engine, func(image string, scope app.Scope) (app.Reference, error) { return d.reference(scope, image) }, time.Now)
+	events := converge.NewEvents(d.store, eventSink{d.logs, d.control.LogGroups()})
+	runner := operation.NewRunner(d.store, time.Now, id.Source{})
+	keeper := control.NewKeeper(d.control)
+	garbage := registry.Collector{Registry: d.registry}
+	for _, run := range []func(){
+		func() { runner.Run(ctx) },
+		func() { keeper.Run(ctx) },
+		func() { images.Run(ctx) },
+		func() { network.Run(ctx) },
+		func() { instances.Run(ctx) },
+		func() { checks.Run(ctx, d.prober) },
+		func() { routes.Run(ctx) },
+		func() { events.Run(ctx) },
+		func() { d.collector.Run(ctx) },
+		func() { _ = garbage.Run(ctx) },
+		func() { d.maintainLogs(ctx) },
+	} {
+		d.work.Go(run)
+	}
+}
+
+// run opens the doors and waits for the end of ctx.
+func (d *daemon) run(ctx, work context.Context) error {
+	api, err := d.apiHandler()
+	if err != nil {
+		return err
+	}
+	apiServer := server.HTTPServer(api)
+	failed := make(chan error, 8)
+	serve := func(name string, f func() error) {
+		d.work.Go(func() {
+			if err := f(); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) && work.Err() == nil {
+				failed <- fmt.Errorf("%s: %w", name, err)
+			}
+		})
+	}
+	sniffed := server.Sniff(d.listeners.api, d.authority.TLSConfig(), false)
+	serve("api", func() error { return apiServer.Serve(sniffed) })
+	serve("http", func() error { return d.router.Serve(work, router.Front{}, d.listeners.http) })
+	serve("https", func() error { return d.router.Serve(work, router.Front{TLS: true}, d.listeners.https) })
+	if err := d.openDoors(work, serve); err != nil {
+		return err
+	}
+	if err := serverinfo.Write(d.config.Data, d.info()); err != nil {
+		return err
+	}
+	d.ready.ready.Store(true)
+	slog.Info("ready", "api", d.apiURL.String(), "https", d.listeners.https.Addr().String(), "version", version)
+	select {
+	case err = <-failed:
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.Background(), shutdownGrace)
+	defer cancel()
+	return errors.Join(err, d.router.Shutdown(grace), apiServer.Shutdown(grace))
+}
+
+// openDoors listens where instances reach the front door.
+func (d *daemon) openDoors(ctx context.Context, serve func(string, func() error)) error {
+	layout, err := vpc.NewLayout(d.install.Managed)
+	if err != nil {
+		return err
+	}
+	for port, front := range map[int]router.Front{
+		80:  {Caller: layout.DoorCaller(), HTTPSPort: 443},
+		443: {Caller: layout.DoorCaller(), HTTPSPort: 443, TLS: true},
+	} {
+		ln, err := d.network.ListenDoor(ctx, port)
+		if err != nil {
+			return err
+		}
+		d.later(ln.Close)
+		serve("door", func() error { return d.router.Serve(ctx, front, ln) })
+	}
+	return nil
+}
+
+func (d *daemon) info() serverinfo.Info {
+	return serverinfo.Info{
+		API: d.apiURL.String(), HTTP: d.listeners.http.Addr().String(), HTTPS: d.listeners.https.Addr().String(),
+		Domain: d.config.Domain, Region: d.config.Region, Account: d.config.Account, InstallID: string(d.install.ID), Version: version,
+	}
+}
+
+// apiHandler puts together what answers at the API address.
+func (d *daemon) apiHandler() (http.Handler, error) {
+	extension := funade.New(d.control, funade.Install{
+		ID: d.install.ID, Version: version, Account: d.scope.Account, Region: d.scope.Region, Domain: d.config.Domain,
+		HTTPPort: port(d.listeners.http), HTTPSPort: port(d.listeners.https), RegistryHost: d.apiURL.Host,
+		CACertificate: string(d.authority.RootPEM()),
+	}, rootKeys{d.keys})
+	mux, err := wire.NewMux(wire.Options{
+		Verifier: sigv4.NewVerifier(signingKeys{d.keys}, time.Now),
+		Report: func(c *wire.Call, err error) {
+			slog.Error("request failed", "request", c.ID, "operation", c.OperationName(), "error", err)
+		},
+	},
+		wire.Registration{Service: apiapprunner.API, Handler: apprunner.New(d.control, d.config.Domain)},
+		wire.Registration{Service: apiecr.API, Handler: ecr.New(d.control, d.tokens, ecrManifests{d.registry}, d.apiURL.String())},
+		wire.Registration{Service: apiecrpublic.API, Handler: ecrpublic.New(d.tokens)},
+		wire.Registration{Service: apilogs.API, Handler: serverlogs.New(d.control, d.logs)},
+		wire.Registration{Service: apists.API, Handler: sts.Handler{}},
+		wire.Registration{Service: apiiam.API, Handler: iam.New(d.install.CreatedAt)},
+		wire.Registration{Service: apifunade.API, Handler: extension},
+	)
+	if err != nil {
+		return nil, err
+	}
+	d.ready.version, d.ready.install, d.ready.started = version, d.install.ID, time.Now()
+	d.ready.problems = d.problems
+	return server.Handler(mux.Handler(server.Chain(mux)...), d.registry, &d.ready), nil
+}
+
+// problems says what about this machine limits the install.
+func (d *daemon) problems() []string {
+	return append(d.network.Problems(), d.engine.Capabilities().Problems()...)
+}
+
+// maintainLogs applies retention and the byte cap.
+func (d *daemon) maintainLogs(ctx context.Context) {
+	converge.Loop(ctx, "logs", func() []<-chan struct{} { return nil }, time.Minute, func(ctx context.Context) error {
+		dropped, err := d.logs.Maintain(ctx, time.Now())
+		for _, g := range dropped {
+			slog.Warn("log events dropped: all groups together reached the limit of --logs-max-bytes", "group", g)
+		}
+		return err
+	})
+}

@@ -138,9 +138,10 @@ func (c *Conn) fill() error {
 	return err
 }
 
-// check walks over buf and moves ready as far as the bytes are good.
+// check walks over buf and moves ready as far as the bytes are good, at most to the end of a
+// message: what follows is judged when it is wanted.
 func (c *Conn) check() {
-	for c.err == nil && c.ready < len(c.buf) {
+	for c.err == nil && c.ready < len(c.buf) && (c.state != requestLine || c.ready == 0) {
 		rest := c.buf[c.ready:]
 		switch c.state {
 		case open:
@@ -193,51 +194,60 @@ func (c *Conn) partial(rest []byte) {
 	}
 }
 
-// line judges one line with its line feed and makes it ready when it is good.
+// line judges one line with its line feed and makes it ready when it is good. Of a bad line the
+// end is withheld, so that the head cannot end; the rest comes before the error, because net/http
+// reads a byte ahead while a handler runs and would take an error there for the client's leaving.
 func (c *Conn) line(raw []byte) {
-	if len(raw) < 2 || raw[len(raw)-2] != '\r' {
-		c.err = malformed("a line ends without a carriage return")
-		return
-	}
-	text := raw[:len(raw)-2]
-	for _, b := range text {
-		if b < ' ' && b != '\t' || b == 0x7f {
-			c.err = malformed("a line holds the control character %#x", b)
-			return
-		}
-	}
+	first := c.state == requestLine
 	c.size += len(raw)
-	switch c.state {
-	case requestLine:
-		c.err = c.head.request(text)
-		c.state = headerLine
-	case headerLine:
-		if len(text) == 0 {
-			c.endOfHead()
-		} else {
-			c.err = c.head.field(text)
-		}
-	case chunkLine:
-		c.chunk(text)
-	case chunkEnd:
-		if len(text) != 0 {
-			c.err = malformed("chunk data is longer than its size says")
-		}
-		c.state = chunkLine
-	case trailerLine:
-		c.trailer(text)
-	}
-	if c.err == nil {
+	c.err = c.judge(raw)
+	switch {
+	case c.err == nil:
 		c.ready += len(raw)
 		if c.size > maxReleased {
 			c.err = malformed("the head is longer than %d bytes", MaxHead)
 		}
+	case first:
+		c.ready += max(len(raw)-1, 1)
+	default:
+		c.ready += len(raw) - 1
 	}
 }
 
-func (c *Conn) endOfHead() {
-	if c.err = c.head.verdict(); c.err != nil {
-		return
+func (c *Conn) judge(raw []byte) error {
+	if len(raw) < 2 || raw[len(raw)-2] != '\r' {
+		return malformed("a line ends without a carriage return")
+	}
+	text := raw[:len(raw)-2]
+	for _, b := range text {
+		if b < ' ' && b != '\t' || b == 0x7f {
+			return malformed("a line holds the control character %#x", b)
+		}
+	}
+	switch c.state {
+	case requestLine:
+		c.state = headerLine
+		return c.head.request(text)
+	case headerLine:
+		if len(text) == 0 {
+			return c.endOfHead()
+		}
+		return c.head.field(text)
+	case chunkLine:
+		return c.chunk(text)
+	case chunkEnd:
+		c.state = chunkLine
+		if len(text) != 0 {
+			return malformed("chunk data is longer than its size says")
+		}
+		return nil
+	}
+	return c.trailer(text)
+}
+
+func (c *Conn) endOfHead() error {
+	if err := c.head.verdict(); err != nil {
+		return err
 	}
 	switch {
 	case c.head.chunked:
@@ -247,13 +257,13 @@ func (c *Conn) endOfHead() {
 	default:
 		c.nextMessage()
 	}
+	return nil
 }
 
-func (c *Conn) chunk(text []byte) {
+func (c *Conn) chunk(text []byte) error {
 	n, err := chunkSize(text)
 	if err != nil {
-		c.err = err
-		return
+		return err
 	}
 	c.size = 0
 	if c.left = n; n == 0 {
@@ -261,20 +271,22 @@ func (c *Conn) chunk(text []byte) {
 	} else {
 		c.state = chunkData
 	}
+	return nil
 }
 
-func (c *Conn) trailer(text []byte) {
+func (c *Conn) trailer(text []byte) error {
 	if len(text) == 0 {
 		c.nextMessage()
-		return
+		return nil
 	}
 	name, _, err := splitField(text)
 	switch {
 	case err != nil:
-		c.err = err
+		return err
 	case isAny(name, "content-length", "transfer-encoding", "host"):
-		c.err = malformed("the trailer field %q belongs into the head", name)
+		return malformed("the trailer field %q belongs into the head", name)
 	case c.size > MaxHead:
-		c.err = malformed("the trailer section is longer than %d bytes", MaxHead)
+		return malformed("the trailer section is longer than %d bytes", MaxHead)
 	}
+	return nil
 }

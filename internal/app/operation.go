@@ -72,7 +72,8 @@ type EventTarget int
 const (
 	// ToEvents is the stream "events".
 	ToEvents EventTarget = 1 << iota
-	// ToDeployment is the stream deployment/<OperationID>; lines there begin with [AppRunner].
+	// ToDeployment is the stream deployment/<OperationID>; lines there begin with "[AppRunner] ", which whoever
+	// ships them puts before Message.
 	ToDeployment
 )
 

@@ -82,7 +82,9 @@ var serviceMoves = map[ServiceStatus][]ServiceStatus{
 }
 
 // CanMove reports whether a service may go from s to next (App Runner's state machine).
-func (s ServiceStatus) CanMove(next ServiceStatus) bool { return slices.Contains(serviceMoves[s], next) }
+func (s ServiceStatus) CanMove(next ServiceStatus) bool {
+	return slices.Contains(serviceMoves[s], next)
+}
 
 var operationMoves = map[OperationStatus][]OperationStatus{
 	"":                   {OpPending, OpInProgress},

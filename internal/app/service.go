@@ -30,6 +30,8 @@ type Service struct {
 	Routed RevisionNumber
 	// Previous is the revision that served before Routed, the target of a rollback; 0 = none.
 	Previous RevisionNumber
+	// Paused is the revision that ResumeService brings back; 0 unless the service is paused or being paused.
+	Paused RevisionNumber
 	// LastRevision is the highest number used so far.
 	LastRevision RevisionNumber
 	// Operation is the operation in flight; "" = none.

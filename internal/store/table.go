@@ -154,9 +154,9 @@ func (i Index[V, T]) First(tx *Tx, value V) (T, bool) {
 	return zero, false
 }
 
-// Page returns at most limit rows with that value that come after a position, and the position of the last of
-// them when more follow, "" otherwise. The position "" is the beginning; limit 0 means all.
-func (i Index[V, T]) Page(tx *Tx, value V, after string, limit int) (rows []T, next string) {
+// Page returns at most limit rows with that value that keep accepts (nil: all) and that come after a position, and
+// the position of the last of them when more follow, "" otherwise. The position "" is the beginning; limit 0 means all.
+func (i Index[V, T]) Page(tx *Tx, value V, after string, limit int, keep func(T) bool) (rows []T, next string) {
 	prefix := i.encode(value)
 	from := prefix
 	if after != "" {
@@ -166,6 +166,9 @@ func (i Index[V, T]) Page(tx *Tx, value V, after string, limit int) (rows []T, n
 	i.tree(tx).ascend(from, func(key string, row any) bool {
 		if !strings.HasPrefix(key, prefix) {
 			return false
+		}
+		if keep != nil && !keep(*row.(*T)) {
+			return true
 		}
 		if limit > 0 && len(rows) == limit {
 			next = last

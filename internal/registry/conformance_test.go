@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,18 +16,25 @@ const maxConformanceFailures = 0
 
 const conformanceModule = "github.com/opencontainers/distribution-spec/conformance"
 
+// buildTool builds a command that test/conformance pins.
+func buildTool(t *testing.T, dir, pkg string) string {
+	t.Helper()
+	binary := filepath.Join(dir, path.Base(pkg))
+	build := exec.Command("go", "build", "-o", binary, pkg)
+	build.Dir = "../../test/conformance"
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("cannot build %s: %v\n%s", pkg, err, out)
+	}
+	return binary
+}
+
 // TestConformance runs the OCI distribution-spec conformance suite, which is pinned in test/conformance.
 func TestConformance(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and runs the OCI suite: leave out -short")
 	}
 	dir := t.TempDir()
-	binary := filepath.Join(dir, "conformance")
-	build := exec.Command("go", "build", "-o", binary, conformanceModule)
-	build.Dir = "../../test/conformance"
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("cannot build %s: %v\n%s", conformanceModule, err, out)
-	}
+	binary := buildTool(t, dir, conformanceModule)
 	env := append(os.Environ(), "OCI_RESULTS_DIR="+dir, "OCI_CONFIGURATION="+filepath.Join(dir, "config.yaml"))
 	if os.Getenv("OCI_REGISTRY") == "" {
 		f := newFixture(t, nil)

@@ -63,7 +63,7 @@ func TestCountersAreExact(t *testing.T) {
 	var open, peak atomic.Int64
 	var targets []Target
 	for _, id := range []app.InstanceID{"a", "b", "c"} {
-		target, _ := backend(t, id, func(w http.ResponseWriter, _ *http.Request) {
+		target := backend(t, id, func(w http.ResponseWriter, _ *http.Request) {
 			peak.Store(max(peak.Load(), open.Add(1)))
 			defer open.Add(-1)
 			_, _ = io.WriteString(w, string(id))
@@ -109,20 +109,21 @@ func TestCountersAreExact(t *testing.T) {
 func TestDrain(t *testing.T) {
 	d := openDoor(t, nil)
 	began, finish := make(chan struct{}), make(chan struct{})
-	old, oldServer := backend(t, "old", func(w http.ResponseWriter, r *http.Request) {
+	oldServer := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/slow" {
 			began <- struct{}{}
 			<-finish
 		}
 		_, _ = io.WriteString(w, "old")
-	})
+	}))
 	var kept sync.Map
 	oldServer.Config.ConnState = func(c net.Conn, s http.ConnState) {
 		if kept.Store(c, s); s == http.StateClosed {
 			kept.Delete(c)
 		}
 	}
-	next, _ := backend(t, "new", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "new") })
+	old := startBackend(t, "old", oldServer)
+	next := backend(t, "new", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "new") })
 	d.SetTable(table(old))
 	client := clientFor(t, d.https, true)
 	get(t, client, "https://hello.test/") // leaves a kept connection
@@ -188,7 +189,7 @@ func dead(t *testing.T, id app.InstanceID) Target {
 func TestRetryOnAnotherInstance(t *testing.T) {
 	d := openDoor(t, nil)
 	var bodies atomic.Int64
-	live, _ := backend(t, "live", func(w http.ResponseWriter, r *http.Request) {
+	live := backend(t, "live", func(w http.ResponseWriter, r *http.Request) {
 		n, _ := io.Copy(io.Discard, r.Body)
 		bodies.Add(n)
 		_, _ = io.WriteString(w, "live")
@@ -279,7 +280,7 @@ func TestDialTimeout(t *testing.T) {
 func TestShutdownFinishesRequests(t *testing.T) {
 	d := openDoor(t, nil)
 	began, finish := make(chan struct{}), make(chan struct{})
-	target, _ := backend(t, "i", func(w http.ResponseWriter, r *http.Request) {
+	target := backend(t, "i", func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/ws" {
 			upgrade(w, r)
 			return
@@ -329,7 +330,7 @@ func TestShutdownFinishesRequests(t *testing.T) {
 func TestShutdownEndsWithItsContext(t *testing.T) {
 	d := openDoor(t, nil)
 	began := make(chan struct{})
-	target, _ := backend(t, "i", func(_ http.ResponseWriter, r *http.Request) { close(began); <-r.Context().Done() })
+	target := backend(t, "i", func(_ http.ResponseWriter, r *http.Request) { close(began); <-r.Context().Done() })
 	d.SetTable(table(target))
 	failed := make(chan error)
 	go func() {
@@ -349,7 +350,7 @@ func TestShutdownEndsWithItsContext(t *testing.T) {
 
 func TestConnectionsAreBounded(t *testing.T) {
 	d := openDoor(t, func(c *Config) { c.MaxConns = 1 })
-	target, _ := backend(t, "i", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
+	target := backend(t, "i", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
 	d.SetTable(table(target))
 	first := raw(t, d.https, "hello.test")
 	second := make(chan string)

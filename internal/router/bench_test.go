@@ -34,7 +34,7 @@ func benchmark(b *testing.B, h http.Handler) {
 func small(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "Hello, World!") }
 
 func BenchmarkRouter(b *testing.B) {
-	target, _ := backend(b, "i", small)
+	target := backend(b, "i", small)
 	r := New(Config{Dial: dialTarget})
 	r.SetTable(table(target))
 	benchmark(b, r)
@@ -42,7 +42,7 @@ func BenchmarkRouter(b *testing.B) {
 }
 
 func BenchmarkReverseProxy(b *testing.B) {
-	target, _ := backend(b, "i", small)
+	target := backend(b, "i", small)
 	u := &url.URL{Scheme: "http", Host: target.Addr.String()}
 	tr := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: idlePerTarget}
 	defer tr.CloseIdleConnections()

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -49,6 +50,14 @@ func (c *frontConn) Close() error {
 	return c.Conn.Close()
 }
 
+// CloseWrite half-closes where the connection can.
+func (c *frontConn) CloseWrite() error {
+	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return c.Close()
+}
+
 // withConn is the server's ConnContext.
 func withConn(ctx context.Context, c net.Conn) context.Context {
 	if s, ok := c.(*strict.Conn); ok {
@@ -79,7 +88,10 @@ func (r *Router) Serve(ctx context.Context, front Front, ln net.Listener) error 
 	if front.TLS && r.config.Certificate == nil {
 		return errors.New("cannot serve HTTPS: the router has no source of certificates")
 	}
-	a := &acceptor{Listener: ln, front: front, out: make(chan net.Conn), slots: make(chan struct{}, r.config.MaxConns), done: make(chan struct{})}
+	a := &acceptor{
+		Listener: ln, front: front, log: r.log,
+		out: make(chan net.Conn), slots: make(chan struct{}, r.config.MaxConns), done: make(chan struct{}),
+	}
 	if front.TLS {
 		a.tls = &tls.Config{
 			GetCertificate: r.config.Certificate,
@@ -102,6 +114,7 @@ func (r *Router) Serve(ctx context.Context, front Front, ln net.Listener) error 
 type acceptor struct {
 	net.Listener
 	front Front
+	log   *slog.Logger
 	tls   *tls.Config
 	out   chan net.Conn
 	slots chan struct{}
@@ -178,6 +191,7 @@ func (a *acceptor) pause(d time.Duration) bool {
 func (a *acceptor) prepare(f *frontConn) {
 	conn, err := a.secure(f)
 	if err != nil {
+		a.log.Debug("TLS handshake failed", "client", f.RemoteAddr().String(), "error", err)
 		_ = f.Close()
 		return
 	}

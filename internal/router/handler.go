@@ -46,10 +46,12 @@ type call struct {
 	answer   *answer
 	record   Record
 	cancel   context.CancelCauseFunc
+	complete bool   // the exchange came to its end
 	upgraded func() // what to do when the connection is taken over
 
-	mu   sync.Mutex
-	over bool // the handler has returned, or the connection is upgraded: no deadlines any more
+	mu      sync.Mutex
+	expired bool // the timeout has passed
+	over    bool // the handler has returned, or the connection is upgraded: no deadlines any more
 }
 
 // ServeHTTP answers one request: it redirects on fronts without TLS, finds the service by
@@ -128,6 +130,7 @@ func (c *call) serve(req *http.Request) {
 		out.Body = c.body
 	}
 	c.router.exchange(c.answer, out)
+	c.complete = true
 }
 
 // acquire finds an instance other than avoid in the table in force and counts the request on it.
@@ -161,6 +164,7 @@ func (c *call) expire() {
 	if c.over {
 		return
 	}
+	c.expired = true
 	c.cancel(errTimeout)
 	rc := http.NewResponseController(c.answer.ResponseWriter)
 	if c.body.present() {
@@ -187,8 +191,8 @@ func (c *call) finish(req *http.Request) {
 	if c.record.Status == 0 {
 		c.record.Status = c.answer.status
 	}
-	if c.record.Reason == "" && req.Context().Err() != nil {
-		c.record.Reason = "the client went away"
+	if c.record.Reason == "" && c.cancel != nil && !c.complete {
+		c.record.Reason = c.brokenOff(req)
 	}
 	sink.Request(c.record)
 }
@@ -196,6 +200,17 @@ func (c *call) finish(req *http.Request) {
 // hurry bounds the wait for the rest of a body that nobody reads any more.
 func (c *call) hurry() {
 	_ = http.NewResponseController(c.answer.ResponseWriter).SetReadDeadline(time.Now().Add(unreadGrace))
+}
+
+// brokenOff says why an answer that had begun did not come to its end.
+func (c *call) brokenOff(req *http.Request) string {
+	switch {
+	case c.expired:
+		return fmt.Sprintf("the answer was not complete within %s", c.timeout)
+	case req.Context().Err() != nil:
+		return "the client went away"
+	}
+	return "the instance broke its answer off"
 }
 
 func (c *call) noInstance() {

@@ -104,11 +104,16 @@ func openDoor(t testing.TB, change func(*Config)) *door {
 }
 
 // backend starts an instance.
-func backend(t testing.TB, id app.InstanceID, h http.HandlerFunc) (Target, *httptest.Server) {
+func backend(t testing.TB, id app.InstanceID, h http.HandlerFunc) Target {
 	t.Helper()
-	s := httptest.NewServer(h)
+	return startBackend(t, id, httptest.NewUnstartedServer(h))
+}
+
+func startBackend(t testing.TB, id app.InstanceID, s *httptest.Server) Target {
+	t.Helper()
+	s.Start()
 	t.Cleanup(s.Close)
-	return Target{Instance: id, Interface: "eni-0", Addr: netip.MustParseAddrPort(s.Listener.Addr().String())}, s
+	return Target{Instance: id, Interface: "eni-0", Addr: netip.MustParseAddrPort(s.Listener.Addr().String())}
 }
 
 // table routes hello.test to targets.

@@ -55,13 +55,11 @@ func rewrite(p *httputil.ProxyRequest) {
 			delete(h, name)
 		}
 	}
+	v := [...]string{"https", p.In.Host, localPort(p.In), c.id, c.record.Client.String()}
+	h["X-Forwarded-Proto"], h["X-Forwarded-Host"], h["X-Forwarded-Port"], h["X-Request-Id"] = v[0:1:1], v[1:2:2], v[2:3:3], v[3:4:4]
 	if c.record.Client.IsValid() {
-		h["X-Forwarded-For"] = []string{c.record.Client.String()}
+		h["X-Forwarded-For"] = v[4:5:5]
 	}
-	h["X-Forwarded-Proto"] = []string{"https"}
-	h["X-Forwarded-Host"] = []string{p.In.Host}
-	h["X-Forwarded-Port"] = []string{localPort(p.In)}
-	h["X-Request-Id"] = []string{c.id}
 }
 
 // ambiguous reports that a field name would be, with dashes for its underscores, one that frames

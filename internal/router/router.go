@@ -22,6 +22,10 @@ const (
 	headerTimeout    = 10 * time.Second
 	idleTimeout      = 75 * time.Second
 	handshakeTimeout = 10 * time.Second
+	// maxStreams bounds the requests of one HTTP/2 connection; one that is silent for pingAfter is asked
+	// whether it lives.
+	maxStreams = 250
+	pingAfter  = 30 * time.Second
 	// headSlop is what net/http allows beyond MaxHeaderBytes.
 	headSlop        = 4 << 10
 	defaultMaxConns = 10_000
@@ -115,7 +119,13 @@ func New(c Config) *Router {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    strict.MaxHead - headSlop,
 		ConnContext:       withConn,
-		ErrorLog:          slog.NewLogLogger(c.Logger.Handler(), slog.LevelDebug),
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: maxStreams,
+			SendPingTimeout:      pingAfter,
+			PingTimeout:          headerTimeout,
+			WriteByteTimeout:     pingAfter,
+		},
+		ErrorLog: slog.NewLogLogger(c.Logger.Handler(), slog.LevelDebug),
 	}
 	return r
 }

@@ -70,7 +70,7 @@ func TestRefusalsInWords(t *testing.T) {
 
 func TestServerNameMustBeInTheTable(t *testing.T) {
 	d := openDoor(t, nil)
-	target, _ := backend(t, "i", echoHeaders)
+	target := backend(t, "i", echoHeaders)
 	d.SetTable(table(target))
 	for server, want := range map[string]int{"hello.test": 200, "alias.test": 200, "gone.test": 421, "": 200} {
 		c := raw(t, d.https, server)
@@ -102,7 +102,7 @@ func TestRedirect(t *testing.T) {
 
 func TestHeaders(t *testing.T) {
 	d := openDoor(t, nil)
-	target, _ := backend(t, "i", echoHeaders)
+	target := backend(t, "i", echoHeaders)
 	d.SetTable(table(target))
 	for _, h2 := range []bool{false, true} {
 		req := request(t, "GET", "https://hello.test/p%2fq?a=1;b=%zz", nil)
@@ -143,7 +143,7 @@ func TestHeaders(t *testing.T) {
 func TestSmugglingNeverReachesAnInstance(t *testing.T) {
 	d := openDoor(t, nil)
 	reached := make(chan string, 100)
-	target, _ := backend(t, "i", func(w http.ResponseWriter, r *http.Request) {
+	target := backend(t, "i", func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		reached <- r.RequestURI + " " + string(body)
 	})
@@ -184,7 +184,7 @@ func TestSmugglingNeverReachesAnInstance(t *testing.T) {
 
 func TestHeadTooLarge(t *testing.T) {
 	d := openDoor(t, nil)
-	target, _ := backend(t, "i", func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "ok") })
+	target := backend(t, "i", func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "ok") })
 	d.SetTable(table(target))
 	for size, want := range map[int]int{60 << 10: 200, 65 << 10: 431, 200 << 10: 431} {
 		c := raw(t, d.https, "hello.test")
@@ -199,7 +199,7 @@ func TestHeadTooLarge(t *testing.T) {
 
 func TestPipelinedRequests(t *testing.T) {
 	d := openDoor(t, nil)
-	target, _ := backend(t, "i", func(w http.ResponseWriter, r *http.Request) {
+	target := backend(t, "i", func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		_, _ = fmt.Fprintf(w, "%s %s", r.URL.Path, body)
 	})

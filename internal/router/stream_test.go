@@ -19,7 +19,7 @@ import (
 // TestBothWaysAtOnce answers each line of a request while the request still goes on.
 func TestBothWaysAtOnce(t *testing.T) {
 	d := openDoor(t, nil)
-	target, _ := backend(t, "i", func(w http.ResponseWriter, r *http.Request) {
+	target := backend(t, "i", func(w http.ResponseWriter, r *http.Request) {
 		rc := http.NewResponseController(w)
 		_ = rc.EnableFullDuplex()
 		_ = rc.Flush()
@@ -56,7 +56,7 @@ func TestBothWaysAtOnce(t *testing.T) {
 func TestKnownLengthIsNotHeldBack(t *testing.T) {
 	d := openDoor(t, nil)
 	more := make(chan struct{})
-	target, _ := backend(t, "i", func(w http.ResponseWriter, _ *http.Request) {
+	target := backend(t, "i", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "2")
 		_, _ = io.WriteString(w, "a")
 		_ = http.NewResponseController(w).Flush()
@@ -82,7 +82,7 @@ func TestKnownLengthIsNotHeldBack(t *testing.T) {
 func TestLargeBodiesAndTrailers(t *testing.T) {
 	const size = 20 << 20
 	d := openDoor(t, nil)
-	target, _ := backend(t, "i", func(w http.ResponseWriter, r *http.Request) {
+	target := backend(t, "i", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Trailer", "X-Back")
 		_ = http.NewResponseController(w).EnableFullDuplex()
 		h := sha256.New()
@@ -142,7 +142,7 @@ func openUpgrade(t *testing.T, address, early string) (net.Conn, *bufio.Reader) 
 
 func TestUpgradeOutlivesTheRequestTimeout(t *testing.T) {
 	d := openDoor(t, nil)
-	target, _ := backend(t, "i", upgrade)
+	target := backend(t, "i", upgrade)
 	tab := table(target)
 	tab.Routes[0].RequestTimeout = 50 * time.Millisecond
 	d.SetTable(tab)
@@ -173,7 +173,7 @@ func TestUpgradeOutlivesTheRequestTimeout(t *testing.T) {
 // A client that asks for an upgrade and does not get one is held to HTTP as before.
 func TestRefusedUpgradeStaysWatched(t *testing.T) {
 	d := openDoor(t, nil)
-	target, _ := backend(t, "i", func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "no") })
+	target := backend(t, "i", func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "no") })
 	d.SetTable(table(target))
 	c := raw(t, d.https, "hello.test")
 	_, _ = io.WriteString(c, upgradeHead+"GET / HTTP/1.9\r\nHost: hello.test\r\n\r\n")
@@ -188,7 +188,7 @@ func TestRefusedUpgradeStaysWatched(t *testing.T) {
 func TestClientAbortCancelsTheInstance(t *testing.T) {
 	d := openDoor(t, nil)
 	began, ended := make(chan struct{}, 2), make(chan struct{}, 2)
-	target, _ := backend(t, "i", func(_ http.ResponseWriter, r *http.Request) {
+	target := backend(t, "i", func(_ http.ResponseWriter, r *http.Request) {
 		began <- struct{}{}
 		<-r.Context().Done()
 		ended <- struct{}{}
@@ -211,7 +211,7 @@ func TestClientAbortCancelsTheInstance(t *testing.T) {
 	}
 }
 
-// pipeTarget serves h on connections within a synctest bubble.
+// pipeDial serves h on connections within a synctest bubble.
 func pipeDial(h http.HandlerFunc) (func(context.Context, Target) (net.Conn, error), func()) {
 	ln := newPipeListener()
 	s := &http.Server{Handler: h}
@@ -276,30 +276,29 @@ func TestRequestTimeout(t *testing.T) {
 	})
 }
 
-// A client that stops in the middle of its body is cut off with the request's timeout, and one that
-// stops in the middle of its head with the head's.
+// A client that stops in the middle of its head is cut off, and so is one that keeps an idle connection.
 func TestSlowClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dial, stop := pipeDial(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
 		defer stop()
-		r := New(Config{Dial: dial, Certificate: nil})
+		r := New(Config{Dial: dial})
 		r.SetTable(table(Target{Instance: "i"}))
 		ln := newPipeListener()
-		for message, want := range map[string]struct {
-			after  time.Duration
-			answer string
-		}{
-			"GET / HTTP/1.1\r\nHost: hello.te": {headerTimeout, ""},
-			"":                                 {headerTimeout, ""},
-		} {
-			go func() { _ = r.Serve(t.Context(), Front{}, ln) }()
+		go func() { _ = r.Serve(t.Context(), Front{}, ln) }()
+		for _, message := range []string{"", "GET / HT", "GET / HTTP/1.1\r\nHost: hello.test\r\nX: y"} {
 			c := ln.connect()
 			began := time.Now()
 			_, _ = io.WriteString(c, message)
 			answer, _ := io.ReadAll(c)
-			if took := time.Since(began); took != want.after || !strings.HasPrefix(string(answer), want.answer) {
+			if took := time.Since(began); took != headerTimeout {
 				t.Errorf("%q: %q after %s", message, answer, took)
 			}
+		}
+		c := ln.connect()
+		began := time.Now()
+		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: hello.test\r\n\r\n")
+		if answer, _ := io.ReadAll(c); !strings.HasPrefix(string(answer), "HTTP/1.1 301 ") || time.Since(began) != idleTimeout {
+			t.Errorf("idle: %q after %s", answer, time.Since(began))
 		}
 		_ = r.Shutdown(t.Context())
 		r.SetTable(&Table{})
@@ -308,7 +307,7 @@ func TestSlowClients(t *testing.T) {
 
 func TestSlowBodyEndsWithTheRequestTimeout(t *testing.T) {
 	d := openDoor(t, nil)
-	target, _ := backend(t, "i", func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+	target := backend(t, "i", func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
 	tab := table(target)
 	tab.Routes[0].RequestTimeout = 100 * time.Millisecond
 	d.SetTable(tab)
@@ -336,5 +335,44 @@ func TestRefusalDoesNotWaitForTheBody(t *testing.T) {
 	}
 	if _, err := io.ReadAll(r); err != nil { // ends after the grace
 		t.Errorf("the connection lives on: %v", err)
+	}
+}
+
+// An answer that does not come to its end must not look complete, and the record says why.
+func TestBrokenOffAnswers(t *testing.T) {
+	d := openDoor(t, nil)
+	target := backend(t, "i", func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "begun")
+		_ = http.NewResponseController(w).Flush()
+		if r.URL.Path == "/slow" {
+			<-r.Context().Done()
+		}
+		panic(http.ErrAbortHandler)
+	})
+	tab := table(target)
+	tab.Routes[0].RequestTimeout = 100 * time.Millisecond
+	d.SetTable(tab)
+	for _, h2 := range []bool{false, true} {
+		for _, path := range []string{"/", "/slow"} {
+			res, err := clientFor(t, d.https, h2).Do(request(t, "GET", "https://hello.test"+path, nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(res.Body)
+			_ = res.Body.Close()
+			if err == nil || string(body) != "begun" {
+				t.Errorf("h2 %v %s: %q, %v", h2, path, body, err)
+			}
+		}
+	}
+	eventually(t, "records", func() bool { return len(d.sink.all()) == 4 })
+	for _, r := range d.sink.all() {
+		want := "the instance broke its answer off"
+		if r.URI == "/slow" {
+			want = "the answer was not complete within 100ms"
+		}
+		if r.Status != 200 || r.Reason != want || r.Out != 5 {
+			t.Errorf("record %+v", r)
+		}
 	}
 }

@@ -27,6 +27,7 @@ const (
 // serviceCounts outlives the tables that name the service.
 type serviceCounts struct {
 	inFlight atomic.Int64
+	targets  atomic.Int64
 	started  atomic.Uint64
 	turn     atomic.Uint64
 }
@@ -118,10 +119,12 @@ func (r *Router) SetTable(t *Table) {
 			r.services[in.Service] = rt.counts
 		}
 		for _, target := range in.Targets {
-			u := r.upstream(target)
-			named[u] = true
-			rt.upstreams = append(rt.upstreams, u)
+			if u := r.upstream(target); !named[u] {
+				named[u] = true
+				rt.upstreams = append(rt.upstreams, u)
+			}
 		}
+		rt.counts.targets.Store(int64(len(rt.upstreams)))
 		for _, h := range in.Hosts {
 			h = hostName(h)
 			if other := next.hosts[h]; other != nil && other.Service != in.Service {
@@ -174,7 +177,10 @@ func (r *Router) forget(t *Table) {
 		known[in.Service] = true
 	}
 	for id, c := range r.services {
-		if !known[id] && c.inFlight.Load() == 0 {
+		if known[id] {
+			continue
+		}
+		if c.targets.Store(0); c.inFlight.Load() == 0 {
 			delete(r.services, id)
 		}
 	}
@@ -191,14 +197,7 @@ func (r *Router) Load(id app.ServiceID) Load {
 	if c == nil {
 		return Load{}
 	}
-	load := Load{InFlight: int(c.inFlight.Load()), Started: c.started.Load()}
-	for _, rt := range r.table.Load().hosts {
-		if rt.Service == id {
-			load.Targets = len(rt.upstreams)
-			break
-		}
-	}
-	return load
+	return Load{InFlight: int(c.inFlight.Load()), Started: c.started.Load(), Targets: int(c.targets.Load())}
 }
 
 // InFlight returns the number of requests that the instance is answering, upgraded connections

@@ -64,6 +64,15 @@ func NewConn(c net.Conn) *Conn { return &Conn{Conn: c} }
 // connection was hijacked for an upgrade, while nobody reads.
 func (c *Conn) Open() { c.state, c.ready, c.err = open, len(c.buf), nil }
 
+// CloseWrite half-closes where the connection can, so that net/http's last words are not lost to
+// a reset.
+func (c *Conn) CloseWrite() error {
+	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return c.Close()
+}
+
 // Read hands out checked bytes. After a violation it returns an error with ErrMalformed
 // for ever, having withheld the end of the head.
 func (c *Conn) Read(p []byte) (int, error) {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	"github.com/funade/funade/internal/aws/sigv4"
 	"github.com/funade/funade/internal/converge"
 	"github.com/funade/funade/internal/engine"
+	"github.com/funade/funade/internal/engine/containerd"
 	"github.com/funade/funade/internal/logs"
 	"github.com/funade/funade/internal/registry"
 	"github.com/funade/funade/internal/router"
@@ -95,12 +97,30 @@ func (s eventSink) Ship(ctx context.Context, key app.LogStreamKey, events []app.
 type follower struct{ *logs.Collector }
 
 // Follow replaces the set of files.
-func (f follower) Follow(ctx context.Context, sources []converge.LogSource) error {
+func (f follower) Follow(_ context.Context, sources []converge.LogSource) error {
 	out := make([]logs.Source, len(sources))
 	for n, s := range sources {
-		out[n] = logs.Source{Instance: string(s.Instance), Key: s.Key, Path: s.Path, Final: s.Final}
+		out[n] = logs.Source{Instance: s.Instance, Key: s.Key, Path: s.Path, Final: s.Final}
 	}
-	return f.Collector.Follow(ctx, out)
+	f.Collector.Follow(out)
+	return nil
+}
+
+// logFiles gives the instances converger the engine's log files.
+type logFiles struct{ *containerd.Engine }
+
+// ReleaseLog removes the file of an instance that is gone.
+func (f logFiles) ReleaseLog(id app.InstanceID) error {
+	return f.Engine.ReleaseLog(context.Background(), id)
+}
+
+// tail returns the last lines of a log file, none when it cannot be read.
+func tail(path string, n int) []string {
+	lines, err := containerd.TailLog(path, n)
+	if err != nil {
+		slog.Debug("cannot read the end of a log", "path", path, "error", err)
+	}
+	return lines
 }
 
 // dialTarget connects the router to instances.

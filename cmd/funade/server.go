@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -215,9 +216,7 @@ func (d *daemon) openStore(context.Context) error {
 		return err
 	}
 	d.later(d.store.Close)
-	d.control = control.New(d.store, control.Config{Now: time.Now, Reference: d.reference, Defaults: app.ServiceSettings{
-		StartTimeout: d.config.StartTimeout, StopTimeout: d.config.StopTimeout, RequestTimeout: d.config.RequestTimeout,
-	}})
+	d.control = control.New(d.store, control.Config{RegistryHosts: d.registryHosts()})
 	return nil
 }
 
@@ -227,7 +226,7 @@ func (d *daemon) registryHosts() []string {
 	return []string{d.apiURL.Host, "localhost:" + port, d.listeners.api.Addr().String()}
 }
 
-func (d *daemon) reference(scope app.Scope, image string) (app.Reference, error) {
+func (d *daemon) reference(image string, scope app.Scope) (app.Reference, error) {
 	return app.ParseReference(image, scope, d.registryHosts()...)
 }
 
@@ -332,18 +331,18 @@ func (d *daemon) converge(ctx context.Context) {
 	network := converge.NewNetwork(d.store, d.network, vpc.Ruleset{EgressAllow: d.config.DefaultEgressAllow, DoorNames: routes.Serves}, layout.Slots(), uidBase, attached)
 	var instances *converge.Instances
 	d.collector = logs.NewCollector(logs.CollectorConfig{
-		Store: d.logs, Groups: d.control.LogGroups(), Done: func(id string) { instances.LogDone(app.InstanceID(id)) },
+		Store: d.logs, Groups: d.control.LogGroups(), Done: func(id app.InstanceID) { instances.LogDone(id) },
 	})
 	instances = converge.NewInstances(converge.InstancesConfig{
-		Store: d.store, Engine: d.engine, Files: d.engine, Logs: follower{d.collector}, Tail: containerd.TailLog,
+		Store: d.store, Engine: d.engine, Files: logFiles{d.engine}, Logs: follower{d.collector}, Tail: tail,
 		Attachment: network.Attachment, UIDBase: uidBase, CABundle: d.bundle(), Now: time.Now, Attached: attached,
 	})
 	checks := converge.NewHealth(d.store, d.network, time.Now)
 	d.prober = health.New(health.Config{Dial: d.network.Dial, Report: checks.Report})
-	images := converge.NewImages(d.store, d.engine, func(image string, scope app.Scope) (app.Reference, error) { return d.reference(scope, image) }, time.Now)
+	images := converge.NewImages(d.store, d.engine, d.reference, time.Now)
 	events := converge.NewEvents(d.store, eventSink{d.logs, d.control.LogGroups()})
 	runner := operation.NewRunner(d.store, time.Now, id.Source{})
-	keeper := control.NewKeeper(d.control)
+	keeper := d.control.Keeper()
 	garbage := registry.Collector{Registry: d.registry}
 	for _, run := range []func(){
 		func() { runner.Run(ctx) },
@@ -377,7 +376,7 @@ func (d *daemon) run(ctx, work context.Context) error {
 			}
 		})
 	}
-	sniffed := server.Sniff(d.listeners.api, d.authority.TLSConfig(), false)
+	sniffed := server.Sniff(d.listeners.api, &tls.Config{GetCertificate: d.authority.Certificate, MinVersion: tls.VersionTLS12}, false)
 	serve("api", func() error { return apiServer.Serve(sniffed) })
 	serve("http", func() error { return d.router.Serve(work, router.Front{}, d.listeners.http) })
 	serve("https", func() error { return d.router.Serve(work, router.Front{TLS: true}, d.listeners.https) })
@@ -438,13 +437,13 @@ func (d *daemon) apiHandler() (http.Handler, error) {
 			slog.Error("request failed", "request", c.ID, "operation", c.OperationName(), "error", err)
 		},
 	},
-		wire.Registration{Service: apiapprunner.API, Handler: apprunner.New(d.control, d.config.Domain)},
-		wire.Registration{Service: apiecr.API, Handler: ecr.New(d.control, d.tokens, ecrManifests{d.registry}, d.apiURL.String())},
-		wire.Registration{Service: apiecrpublic.API, Handler: ecrpublic.New(d.tokens)},
-		wire.Registration{Service: apilogs.API, Handler: serverlogs.New(d.control, d.logs)},
-		wire.Registration{Service: apists.API, Handler: sts.Handler{}},
-		wire.Registration{Service: apiiam.API, Handler: iam.New(d.install.CreatedAt)},
-		wire.Registration{Service: apifunade.API, Handler: extension},
+		wire.Registration{Service: apiapprunner.Descriptor, Handler: apprunner.New(d.control, d.config.Domain)},
+		wire.Registration{Service: apiecr.Descriptor, Handler: ecr.New(d.control, d.tokens, ecrManifests{d.registry}, d.apiURL.String())},
+		wire.Registration{Service: apiecrpublic.Descriptor, Handler: ecrpublic.New(d.tokens)},
+		wire.Registration{Service: apilogs.Descriptor, Handler: serverlogs.New(d.control, d.logs, time.Now)},
+		wire.Registration{Service: apists.Descriptor, Handler: sts.Handler{}},
+		wire.Registration{Service: apiiam.Descriptor, Handler: iam.New(d.install.CreatedAt)},
+		wire.Registration{Service: apifunade.Descriptor, Handler: extension},
 	)
 	if err != nil {
 		return nil, err
@@ -456,7 +455,7 @@ func (d *daemon) apiHandler() (http.Handler, error) {
 
 // problems says what about this machine limits the install.
 func (d *daemon) problems() []string {
-	return append(d.network.Problems(), d.engine.Capabilities().Problems()...)
+	return append(d.network.Problems(), d.engine.Capabilities().Missing...)
 }
 
 // maintainLogs applies retention and the byte cap.

@@ -15,9 +15,12 @@ const storageLimit = 3 << 30
 // spec returns the complete desired container of an instance.
 func spec(svc app.Service, rev app.Revision, i app.Instance, a vpc.Attachment, uidBase uint32, caBundle string) (engine.Instance, error) {
 	config := rev.Config
-	command, err := app.SplitCommand(config.Source.StartCommand)
-	if err != nil {
-		return engine.Instance{}, err
+	var command []string
+	if config.Source.StartCommand != "" {
+		var err error
+		if command, err = app.SplitCommand(config.Source.StartCommand); err != nil {
+			return engine.Instance{}, err
+		}
 	}
 	return engine.Instance{
 		ID: i.ID, Service: i.Service, Revision: i.Revision, Image: rev.Digest,

@@ -22,7 +22,7 @@ type disk struct {
 	put, remove []*sql.Stmt
 }
 
-// layout is the number of migrations; it is kept in SQLite's user_version.
+// migrations bring a file from layout n to n+1; the layout is kept in SQLite's user_version.
 var migrations = []func(ctx context.Context, tx *sql.Tx) error{createTables}
 
 func createTables(ctx context.Context, tx *sql.Tx) error {
@@ -230,10 +230,15 @@ func (d *disk) compare(states []state) error {
 }
 
 func (d *disk) close() error {
-	var err error
+	var errs []error
+	// An open statement would keep the file locked.
+	for _, stmt := range slices.Concat(d.put, d.remove) {
+		errs = append(errs, stmt.Close())
+	}
+	d.put, d.remove = nil, nil
 	if d.conn != nil {
-		err = d.conn.Close()
+		errs = append(errs, d.conn.Close())
 		d.conn = nil
 	}
-	return errors.Join(err, d.db.Close())
+	return errors.Join(append(errs, d.db.Close())...)
 }

@@ -212,3 +212,10 @@ func of(n app.RevisionNumber) func(app.Instance) bool {
 func notOf(n app.RevisionNumber) func(app.Instance) bool {
 	return func(i app.Instance) bool { return i.Revision != n }
 }
+
+// DrainedAt is when a draining instance may be stopped, by what is known now.
+func DrainedAt(tx *store.Tx, svc *app.Service, i app.Instance) time.Time {
+	status, _ := store.InstanceStatuses.Get(tx, i.ID)
+	route, _ := store.RouteStatuses.Get(tx, svc.ID)
+	return drainedAt(i, svc.Settings.WithDefaults().RequestTimeout, status, route)
+}

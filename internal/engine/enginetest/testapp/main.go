@@ -1,0 +1,94 @@
+// Command testapp is the application inside the conformance suite's images. Its
+// arguments are a list of actions that it takes one after another.
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	for _, action := range os.Args[1:] {
+		name, arg, _ := strings.Cut(action, "=")
+		n, _ := strconv.Atoi(arg)
+		switch name {
+		case "print":
+			fmt.Println(arg)
+		case "env":
+			fmt.Printf("%s=%s\n", arg, os.Getenv(arg))
+		case "cat":
+			cat(arg)
+		case "exit":
+			os.Exit(n)
+		case "eat":
+			eat(n)
+		case "write":
+			write(n)
+		case "serve":
+			term := make(chan os.Signal, 1)
+			signal.Notify(term, syscall.SIGTERM)
+			fmt.Println("ready")
+			<-term
+			fmt.Println("bye")
+			os.Exit(0)
+		case "usr1":
+			signal.Ignore(syscall.SIGTERM)
+			usr := make(chan os.Signal, 1)
+			signal.Notify(usr, syscall.SIGUSR1)
+			fmt.Println("ready")
+			<-usr
+			os.Exit(0)
+		case "stubborn":
+			signal.Ignore(syscall.SIGTERM)
+			fmt.Println("ready")
+			<-time.After(24 * time.Hour)
+		default:
+			fmt.Fprintln(os.Stderr, "unknown action", name)
+			os.Exit(64)
+		}
+	}
+}
+
+func cat(path string) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	os.Stdout.Write(data)
+}
+
+// eat touches n MiB of memory.
+func eat(n int) {
+	var all [][]byte
+	for range n {
+		block := make([]byte, 1<<20)
+		for i := 0; i < len(block); i += 4096 {
+			block[i] = 1
+		}
+		all = append(all, block)
+	}
+	fmt.Println("ate", len(all))
+}
+
+// write puts n MiB into a file.
+func write(n int) {
+	f, err := os.Create("/big")
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(2)
+	}
+	block := make([]byte, 1<<20)
+	for range n {
+		if _, err := f.Write(block); err != nil {
+			fmt.Println(err)
+			os.Exit(3)
+		}
+	}
+	fmt.Println("wrote", n)
+}

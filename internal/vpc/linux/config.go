@@ -6,6 +6,9 @@
 // the management namespace. What an instance may reach is decided there; a
 // transit link leads from there to the host, which masquerades.
 //
+// Refused connections end with ICMP's "administratively prohibited". A connecting socket that the kernel answers
+// before connect() has let go of it notices at its first retransmission, one second later.
+//
 //	instance eth0 --- v<eni> [management namespace] up0 --- fn<install>t [host]
 package linux
 
@@ -116,8 +119,8 @@ const (
 )
 
 // linkName is the management end of an interface's link: 15 characters, the most that Linux allows.
-// Fourteen of the id's seventeen random digits tell interfaces apart; the link's alias holds the whole id.
-func linkName(id app.InterfaceID) string { return linkPrefix + string(id[4:18]) }
+// The last fourteen of the id's seventeen random digits tell interfaces apart; the link's alias holds the whole id.
+func linkName(id app.InterfaceID) string { return linkPrefix + string(id[7:]) }
 
 func checkInterfaceID(id app.InterfaceID) error {
 	if !interfaceForm.MatchString(string(id)) {

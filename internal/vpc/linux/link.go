@@ -100,17 +100,23 @@ func (d *Dataplane) ensureLink(i *iface, ns *os.File) error {
 	if old != nil && old.Attrs().Alias == string(i.id) && d.connected(old, i, ns) {
 		return d.finishLink(old, i)
 	}
-	if old != nil { // its other end is somewhere else
+	if old != nil && old.Attrs().Alias != string(i.id) && old.Attrs().Alias != "" {
+		return fmt.Errorf("cannot create link %s: interface %s has that name", name, old.Attrs().Alias)
+	}
+	if old != nil { // its other end is somewhere else, or it was never finished
 		if err := d.mgmt.LinkDel(old); err != nil {
 			return fmt.Errorf("cannot delete link %s: %w", name, err)
 		}
 	}
 	l := &netlink.Veth{
-		LinkAttrs: netlink.LinkAttrs{Name: name, Alias: string(i.id), HardwareAddr: hardwareAddr(i.address, mgmtEnd)},
+		LinkAttrs: netlink.LinkAttrs{Name: name, HardwareAddr: hardwareAddr(i.address, mgmtEnd)},
 		PeerName:  instanceLink, PeerNamespace: netlink.NsFd(int(ns.Fd())), PeerHardwareAddr: hardwareAddr(i.address, instanceEnd),
 	}
 	if err := d.mgmt.LinkAdd(l); err != nil {
 		return fmt.Errorf("cannot create link %s: %w", name, err)
+	}
+	if err := d.mgmt.LinkSetAlias(l, string(i.id)); err != nil {
+		return fmt.Errorf("cannot label link %s: %w", name, err)
 	}
 	return d.finishLink(l, i)
 }
@@ -237,7 +243,7 @@ func (d *Dataplane) ensureTransit() error {
 		return err
 	}
 	err = d.host.LinkAdd(&netlink.Veth{
-		LinkAttrs: netlink.LinkAttrs{Name: d.hostLink(), Alias: "funade install " + string(d.install), HardwareAddr: hardwareAddr(d.hostTransit, transitHost)},
+		LinkAttrs: netlink.LinkAttrs{Name: d.hostLink(), HardwareAddr: hardwareAddr(d.hostTransit, transitHost)},
 		PeerName:  mgmtUplink, PeerNamespace: netlink.NsFd(int(d.mgmtNS.Fd())), PeerHardwareAddr: hardwareAddr(d.mgmtTransit, transitMgmt),
 	})
 	if err != nil {
@@ -311,7 +317,8 @@ func (d *Dataplane) linkAddresses() (map[app.InterfaceID]netip.Addr, error) {
 	return found, nil
 }
 
-// prepareMgmt sets the management namespace's switches: it routes, answers no ARP and speaks no IPv6.
+// prepareMgmt sets the management namespace's switches: it routes, refuses aloud, answers no ARP and
+// speaks no IPv6.
 func prepareMgmt() error {
 	for _, s := range [][2]string{
 		{"ipv4/conf/all/rp_filter", "0"}, {"ipv4/conf/default/rp_filter", "0"},
@@ -319,6 +326,7 @@ func prepareMgmt() error {
 		{"ipv4/conf/all/accept_redirects", "0"}, {"ipv4/conf/default/accept_redirects", "0"},
 		{"ipv4/conf/all/accept_source_route", "0"}, {"ipv4/conf/default/accept_source_route", "0"},
 		{"ipv4/conf/all/arp_ignore", "8"}, {"ipv4/conf/default/arp_ignore", "8"},
+		{"ipv4/icmp_ratelimit", "0"}, // else only the first few refusals of a second are answered
 		{"ipv4/ip_forward", "1"},
 	} {
 		if err := setSysctl(s[0], s[1]); err != nil {

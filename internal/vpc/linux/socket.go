@@ -62,11 +62,6 @@ func awaitConnect(ctx context.Context, f *os.File) error {
 	if err != nil {
 		return err
 	}
-	if deadline, ok := ctx.Deadline(); ok {
-		if err := f.SetWriteDeadline(deadline); err != nil {
-			return err
-		}
-	}
 	stop := context.AfterFunc(ctx, func() { f.SetWriteDeadline(time.Unix(1, 0)) })
 	defer stop()
 	var failed error

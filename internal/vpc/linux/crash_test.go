@@ -1,0 +1,185 @@
+package linux
+
+import (
+	"errors"
+	"os"
+	"testing"
+
+	"github.com/google/nftables"
+
+	"github.com/funade/funade/internal/app"
+	"github.com/funade/funade/internal/base/failpoint"
+	"github.com/funade/funade/internal/vpc/dataplanetest"
+)
+
+var errCrash = errors.New("crash")
+
+// A step that fails leaves the kernel as a crash at that place would; a new process then finds it.
+func TestCrashesAreRecoveredFrom(t *testing.T) {
+	points := []string{"vpc/attach/namespaces", "vpc/attach/rules", "vpc/attach/link", "vpc/attach/configured",
+		"vpc/detach/link", "vpc/detach/rules", "vpc/detach/netns"}
+	if os.Getenv(privateEnv) == "root" {
+		points = append(points, "vpc/attach/userns")
+	}
+	for _, point := range points {
+		for name, recover := range map[string]func(*testing.T, *Dataplane){"Attach": recoverByAttach, "Detach": recoverByDetach, "List": recoverByList} {
+			t.Run(point+"/"+name, func(t *testing.T) {
+				c := freshConfig(t)
+				d := openPlane(t, c)
+				crash(t, d, point)
+				d.Close()
+				d = openPlane(t, c)
+				recover(t, d)
+				expectEmpty(t, d)
+			})
+		}
+	}
+}
+
+func crash(t *testing.T, d *Dataplane, point string) {
+	t.Helper()
+	disable := failpoint.Enable(point, func() error { return errCrash })
+	defer disable()
+	i := dataplanetest.Interface(0)
+	if os.Getenv(privateEnv) == "root" {
+		i.UIDBase = 300000
+	}
+	_, err := d.Attach(t.Context(), i)
+	if err == nil {
+		err = d.Detach(t.Context(), i.ID)
+	}
+	if !errors.Is(err, errCrash) {
+		t.Fatalf("failpoint %s was not hit: %v", point, err)
+	}
+}
+
+func recoverByAttach(t *testing.T, d *Dataplane) {
+	a := attach(t, d, dataplanetest.Interface(0))
+	if got := outcomeOf(t, a, "198.51.100.10:80"); got != reached+" as "+wanHost.String() {
+		t.Errorf("the recovered instance meets %s", got)
+	}
+	recoverByDetach(t, d)
+}
+
+func recoverByDetach(t *testing.T, d *Dataplane) {
+	if err := d.Detach(t.Context(), dataplanetest.Interface(0).ID); err != nil {
+		t.Error(err)
+	}
+}
+
+func recoverByList(t *testing.T, d *Dataplane) {
+	l, err := d.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range l {
+		if err := d.Detach(t.Context(), a.ID); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// expectEmpty checks that no interface left anything.
+func expectEmpty(t *testing.T, d *Dataplane) {
+	t.Helper()
+	for _, dir := range []string{d.netnsDir(), d.usernsDir()} {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if e.Name() != mgmtName {
+				t.Errorf("%s/%s is left", dir, e.Name())
+			}
+		}
+	}
+	links, err := d.mgmt.LinkList()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range links {
+		if name := l.Attrs().Name; name != "lo" && name != mgmtUplink {
+			t.Errorf("link %s is left", name)
+		}
+	}
+	if err := d.inMgmt(func(c *nftables.Conn) error {
+		elements, err := c.GetSetElements(set{name: sourcesSet, key: sourceType}.ref(table{name: mgmtTable}.ref()))
+		if len(elements) > 0 {
+			t.Errorf("%d elements of the sources are left", len(elements))
+		}
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
+// After a reboot the run folder is empty and so is the kernel; the rows are attached again.
+func TestRebootIsRecoveredFrom(t *testing.T) {
+	c := freshConfig(t)
+	d := openPlane(t, c)
+	before := attach(t, d, dataplanetest.Interface(0))
+	d.Close()
+	if err := Purge(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	expectNothing(t, c)
+	if err := os.RemoveAll(c.RunDir); err != nil {
+		t.Fatal(err)
+	}
+	d = openPlane(t, c)
+	if after := attach(t, d, dataplanetest.Interface(0)); after != before {
+		t.Errorf("Attach = %+v, before the reboot %+v", after, before)
+	}
+	if l, err := d.List(t.Context()); err != nil || len(l) != 1 {
+		t.Errorf("List = %+v, %v", l, err)
+	}
+}
+
+func TestManyInterfacesLeaveNothing(t *testing.T) {
+	d := openPlane(t, freshConfig(t))
+	for range 3 {
+		var ids []app.InterfaceID
+		for index := range 30 {
+			ids = append(ids, attach(t, d, dataplanetest.Interface(index)).ID)
+		}
+		for _, id := range ids {
+			if err := d.Detach(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	expectEmpty(t, d)
+}
+
+func BenchmarkAttach(b *testing.B) {
+	for name, base := range map[string]uint32{"plain": 0, "userns": 300000} {
+		b.Run(name, func(b *testing.B) {
+			if base != 0 && os.Getenv(privateEnv) == "user" {
+				b.Skip("mapping a range of uids needs root; run the benchmark as root")
+			}
+			d := openPlane(b, freshConfig(b))
+			i := dataplanetest.Interface(0)
+			i.UIDBase = base
+			for b.Loop() {
+				attach(b, d, i)
+				b.StopTimer()
+				if err := d.Detach(b.Context(), i.ID); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+			}
+		})
+	}
+}
+
+func BenchmarkApplyUnchanged(b *testing.B) {
+	d := openPlane(b, freshConfig(b))
+	for index := range 100 {
+		attach(b, d, dataplanetest.Interface(index))
+	}
+	for b.Loop() {
+		if err := d.repair(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

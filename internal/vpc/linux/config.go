@@ -40,7 +40,10 @@ type Config struct {
 	Logger   *slog.Logger
 }
 
-const defaultMaxFlows = 4096
+const (
+	defaultMaxFlows = 4096
+	maxUpstreams    = 8
+)
 
 var (
 	installForm   = regexp.MustCompile(`^[0-9a-f]{8}$`)
@@ -82,6 +85,14 @@ func (c Config) names() (names, error) {
 	}
 	if flows < 1 || flows > 1<<20 {
 		return names{}, fmt.Errorf("cannot use a limit of %d flows: expected 1 to %d", flows, 1<<20)
+	}
+	if len(c.DNSUpstreams) > maxUpstreams {
+		return names{}, fmt.Errorf("cannot use %d DNS upstreams: at most %d", len(c.DNSUpstreams), maxUpstreams)
+	}
+	for _, u := range c.DNSUpstreams {
+		if !u.IsValid() || u.Port() == 0 {
+			return names{}, fmt.Errorf("cannot use DNS upstream %v: expected address:port", u)
+		}
 	}
 	host := t.Addr().Next()
 	return names{

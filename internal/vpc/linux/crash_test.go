@@ -2,13 +2,17 @@ package linux
 
 import (
 	"errors"
+	"net"
+	"net/netip"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/google/nftables"
 
 	"github.com/funade/funade/internal/app"
 	"github.com/funade/funade/internal/base/failpoint"
+	"github.com/funade/funade/internal/vpc"
 	"github.com/funade/funade/internal/vpc/dataplanetest"
 )
 
@@ -132,6 +136,98 @@ func TestRebootIsRecoveredFrom(t *testing.T) {
 	}
 	if l, err := d.List(t.Context()); err != nil || len(l) != 1 {
 		t.Errorf("List = %+v, %v", l, err)
+	}
+}
+
+// A row whose slot changed, and one that comes after it, get what their rows say.
+func TestAnInterfaceMovesToAnotherSlot(t *testing.T) {
+	d := openPlane(t, freshConfig(t))
+	i := dataplanetest.Interface(0)
+	attach(t, d, i)
+	i.Index = 7
+	a := attach(t, d, i)
+	next := dataplanetest.Interface(1)
+	next.Index = 0
+	for _, a := range []vpc.Attachment{a, attach(t, d, next)} {
+		if got := outcomeOf(t, a, "198.51.100.10:80"); got != reached+" as "+wanHost.String() {
+			t.Errorf("%s at %v meets %s", a.ID, a.Address, got)
+		}
+	}
+	if l, err := d.List(t.Context()); err != nil || len(l) != 2 || l[0] != a {
+		t.Errorf("List = %+v, %v", l, err)
+	}
+}
+
+// A process that dies leaves the namespaces; one that closed refuses to work on.
+func TestClosedRefuses(t *testing.T) {
+	d := openPlane(t, freshConfig(t))
+	a := attach(t, d, dataplanetest.Interface(0))
+	l, err := d.ListenDoor(t.Context(), 80)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Close()
+	_, attachErr := d.Attach(t.Context(), dataplanetest.Interface(1))
+	_, listErr := d.List(t.Context())
+	_, dialErr := d.Dial(t.Context(), a.ID, netip.AddrPortFrom(a.Address, 80))
+	_, doorErr := d.ListenDoor(t.Context(), 443)
+	for what, err := range map[string]error{"Attach": attachErr, "List": listErr, "Dial": dialErr, "ListenDoor": doorErr,
+		"Detach": d.Detach(t.Context(), a.ID), "Apply": d.Apply(t.Context(), vpc.Ruleset{})} {
+		if !errors.Is(err, errClosed) {
+			t.Errorf("%s after Close: %v", what, err)
+		}
+	}
+	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Accept at the door after Close: %v", err)
+	}
+}
+
+func TestIPv6IsOff(t *testing.T) {
+	d := openPlane(t, freshConfig(t))
+	a := attach(t, d, dataplanetest.Interface(0))
+	mgmt := vpc.Attachment{NetnsPath: d.mgmtPin()}
+	for _, ns := range []vpc.Attachment{a, mgmt} {
+		if err := inside(t, ns, func() error {
+			b, err := os.ReadFile("/proc/thread-self/net/if_inet6")
+			if len(b) > 0 {
+				t.Errorf("%s has IPv6 addresses:\n%s", ns.NetnsPath, b)
+			}
+			if errors.Is(err, os.ErrNotExist) {
+				return nil // a kernel without IPv6
+			}
+			return err
+		}); err != nil {
+			t.Error(err)
+		}
+	}
+	if b, err := os.ReadFile("/proc/thread-self/net/if_inet6"); err == nil && strings.Contains(string(b), d.hostLink()) {
+		t.Errorf("the transit link has an IPv6 address:\n%s", b)
+	}
+}
+
+func TestBadConfigurations(t *testing.T) {
+	good := Config{Install: "0000beef", RunDir: "/run/x", Prefix: netip.MustParsePrefix("100.64.0.0/20"), TransitPrefix: netip.MustParsePrefix("100.127.0.4/30")}
+	if _, err := good.names(); err != nil {
+		t.Fatal(err)
+	}
+	for what, change := range map[string]func(*Config){
+		"install":            func(c *Config) { c.Install = "x/../y" },
+		"relative folder":    func(c *Config) { c.RunDir = "run" },
+		"prefix":             func(c *Config) { c.Prefix = netip.MustParsePrefix("10.0.0.0/20") },
+		"transit length":     func(c *Config) { c.TransitPrefix = netip.MustParsePrefix("100.127.0.0/29") },
+		"transit host bits":  func(c *Config) { c.TransitPrefix = netip.MustParsePrefix("100.127.0.5/30") },
+		"transit range":      func(c *Config) { c.TransitPrefix = netip.MustParsePrefix("10.0.0.0/30") },
+		"overlap":            func(c *Config) { c.Prefix = netip.MustParsePrefix("100.127.0.0/20") },
+		"flows":              func(c *Config) { c.MaxFlows = -1 },
+		"upstream":           func(c *Config) { c.DNSUpstreams = []netip.AddrPort{{}} },
+		"too many upstreams": func(c *Config) { c.DNSUpstreams = make([]netip.AddrPort, 9) },
+	} {
+		c := good
+		change(&c)
+		if d, err := Open(t.Context(), c); err == nil {
+			d.Close()
+			t.Errorf("Open with a bad %s succeeded", what)
+		}
 	}
 }
 

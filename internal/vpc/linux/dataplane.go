@@ -28,17 +28,17 @@ import (
 type Dataplane struct {
 	names
 	log    *slog.Logger
-	hostNS *os.File
 	mgmtNS *os.File
 	host   *netlink.Handle
 	mgmt   *netlink.Handle
 	pool   *pool
 	dns    *resolver.Resolver
 
-	closing sync.Once
-	doors   doorSet
+	doors doorSet
+
 	// mu serialises changes of the kernel's state and guards the fields below.
 	mu       sync.Mutex
+	closed   bool
 	allow    []netip.Prefix
 	problems []string
 	// attached is replaced, never changed: Dial reads it without the lock.
@@ -86,9 +86,6 @@ func (d *Dataplane) open(c Config) (err error) {
 	}
 	if err := ensureNetns(d.mgmtPin()); err != nil {
 		return err
-	}
-	if d.hostNS, err = os.Open("/proc/thread-self/ns/net"); err != nil {
-		return fmt.Errorf("cannot open the host's network namespace: %w", err)
 	}
 	if d.mgmtNS, err = os.Open(d.mgmtPin()); err != nil {
 		return fmt.Errorf("cannot open management namespace: %w", err)
@@ -159,10 +156,9 @@ func (d *Dataplane) Apply(ctx context.Context, r vpc.Ruleset) error {
 	if err := vpc.CheckEgressAllow(r.EgressAllow, d.Layout); err != nil {
 		return err
 	}
-	if err := ctx.Err(); err != nil {
+	if err := d.lock(ctx); err != nil {
 		return err
 	}
-	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.allow = slices.Clone(r.EgressAllow)
 	d.dns.SetNames(r.DoorNames)
@@ -269,11 +265,10 @@ func (d *Dataplane) Attach(ctx context.Context, i vpc.Interface) (vpc.Attachment
 	if err != nil {
 		return vpc.Attachment{}, fmt.Errorf("cannot attach interface %s: %w", i.ID, err)
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := ctx.Err(); err != nil {
+	if err := d.lock(ctx); err != nil {
 		return vpc.Attachment{}, err
 	}
+	defer d.mu.Unlock()
 	for id, a := range *d.attached.Load() {
 		if a == address && id != i.ID {
 			return vpc.Attachment{}, fmt.Errorf("cannot attach interface %s: index %d is in use by %s; detach that first", i.ID, i.Index, id)
@@ -370,11 +365,10 @@ func (d *Dataplane) Detach(ctx context.Context, id app.InterfaceID) error {
 	if err := checkInterfaceID(id); err != nil {
 		return err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := ctx.Err(); err != nil {
+	if err := d.lock(ctx); err != nil {
 		return err
 	}
+	defer d.mu.Unlock()
 	if err := d.detach(id); err != nil {
 		return fmt.Errorf("cannot detach interface %s: %w", id, err)
 	}
@@ -439,10 +433,9 @@ func (d *Dataplane) forgetFlows(a netip.Addr) error {
 
 // List implements vpc.Dataplane: what is pinned, and links that lost their pins. A half-made attachment may have no address.
 func (d *Dataplane) List(ctx context.Context) ([]vpc.Attachment, error) {
-	if err := ctx.Err(); err != nil {
+	if err := d.lock(ctx); err != nil {
 		return nil, err
 	}
-	d.mu.Lock()
 	defer d.mu.Unlock()
 	ids, err := d.pins()
 	if err != nil {
@@ -467,24 +460,39 @@ func (d *Dataplane) List(ctx context.Context) ([]vpc.Attachment, error) {
 
 // Close implements vpc.Dataplane.
 func (d *Dataplane) Close() error {
-	d.closing.Do(func() {
-		d.doors.close()
-		if d.dns != nil {
-			d.dns.Close()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil
+	}
+	d.closed = true
+	d.doors.close()
+	if d.dns != nil {
+		d.dns.Close()
+	}
+	if d.pool != nil {
+		d.pool.close()
+	}
+	for _, h := range []*netlink.Handle{d.host, d.mgmt} {
+		if h != nil {
+			h.Close()
 		}
-		if d.pool != nil {
-			d.pool.close()
-		}
-		for _, h := range []*netlink.Handle{d.host, d.mgmt} {
-			if h != nil {
-				h.Close()
-			}
-		}
-		for _, f := range []*os.File{d.hostNS, d.mgmtNS} {
-			if f != nil {
-				f.Close()
-			}
-		}
-	})
+	}
+	if d.mgmtNS != nil {
+		d.mgmtNS.Close()
+	}
 	return nil
+}
+
+// lock begins a method that needs the kernel; the caller unlocks when it returns nil.
+func (d *Dataplane) lock(ctx context.Context) error {
+	d.mu.Lock()
+	err := ctx.Err()
+	if d.closed {
+		err = errClosed
+	}
+	if err != nil {
+		d.mu.Unlock()
+	}
+	return err
 }

@@ -2,6 +2,8 @@ package linux
 
 import (
 	"net/netip"
+	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -107,8 +109,36 @@ func firewalld(t *testing.T) *nftables.Chain {
 	return forward
 }
 
+// iptables makes Docker's rules with iptables itself, and checks that iptables can still read its table in the end.
+func iptables(t *testing.T) *nftables.Chain {
+	table := &nftables.Table{Name: "filter", Family: nftables.TableFamilyIPv4}
+	run := func(args ...string) string {
+		t.Helper()
+		out, err := exec.Command("iptables-nft", args...).CombinedOutput()
+		if err != nil {
+			t.Errorf("iptables-nft %v: %v: %s", args, err, out)
+		}
+		return string(out)
+	}
+	edit(t, table, func(*nftables.Conn) {})
+	run("-P", "FORWARD", "DROP")
+	run("-N", "DOCKER-USER")
+	run("-A", "FORWARD", "-j", "DOCKER-USER")
+	run("-A", "FORWARD", "-i", "docker0", "-m", "comment", "--comment", "containers", "-j", "ACCEPT")
+	t.Cleanup(func() {
+		if out := run("-S", "FORWARD"); !strings.Contains(out, "-A FORWARD -i "+hostLinkPrefix) || !strings.Contains(out, "containers") {
+			t.Errorf("iptables shows:\n%s\nwant our rules beside its own", out)
+		}
+	})
+	return forwardChain(table, "FORWARD", nftables.ChainPolicyDrop, 0)
+}
+
 func TestPassesOtherFirewalls(t *testing.T) {
-	for name, install := range map[string]func(*testing.T) *nftables.Chain{"Docker": docker, "ufw": ufw, "firewalld": firewalld} {
+	firewalls := map[string]func(*testing.T) *nftables.Chain{"Docker": docker, "ufw": ufw, "firewalld": firewalld}
+	if _, err := exec.LookPath("iptables-nft"); err == nil { // the real one beside the imitations above
+		firewalls["iptables"] = iptables
+	}
+	for name, install := range firewalls {
 		t.Run(name, func(t *testing.T) { testFirewall(t, install) })
 	}
 }

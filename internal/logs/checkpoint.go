@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/funade/funade/internal/app"
 	"github.com/funade/funade/internal/base/atomicfile"
@@ -15,7 +16,9 @@ import (
 
 // meta is the file of what segments do not hold. Records up to LSN need no replay.
 type meta struct {
-	LSN     uint64        `json:"lsn"`
+	LSN uint64 `json:"lsn"`
+	// Bytes is the size of all segments, so that opening need not look at each.
+	Bytes   int64         `json:"bytes"`
 	Cursors []metaCursor  `json:"cursors,omitempty"`
 	Deleted []metaDeleted `json:"deletedStreams,omitempty"`
 }
@@ -127,36 +130,49 @@ func (s *Store) flushShard(sh *shard) error {
 
 // syncSegments makes every block durable, with the folders above it.
 func (s *Store) syncSegments() error {
-	dirs := map[string]struct{}{}
+	paths := map[string]struct{}{}
 	for path := range s.commit.dirty {
-		f, err := os.Open(path)
-		if errors.Is(err, fs.ErrNotExist) { // dropped since
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("cannot sync segment: %w", err)
-		}
-		err = f.Sync()
-		f.Close()
-		if err != nil {
-			return fmt.Errorf("cannot sync segment: %w", err)
-		}
 		day := filepath.Dir(path)
-		dirs[day], dirs[filepath.Dir(day)], dirs[s.groups] = struct{}{}, struct{}{}, struct{}{}
-	}
-	for dir := range dirs {
-		if err := syncDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+		for _, p := range []string{path, day, filepath.Dir(day), s.groups} {
+			paths[p] = struct{}{}
 		}
+	}
+	if err := syncPaths(paths); err != nil {
+		return err
 	}
 	clear(s.commit.dirty)
 	return nil
 }
 
+// syncWorkers is how many files are synced at once: the file system's journal then serves them together.
+const syncWorkers = 32
+
+// syncPaths syncs files and folders; what has been dropped since is fine.
+func syncPaths(paths map[string]struct{}) error {
+	work := make(chan string)
+	errs := make([]error, min(syncWorkers, len(paths)))
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() {
+			for path := range work {
+				if err := syncDir(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+					errs[i] = err
+				}
+			}
+		})
+	}
+	for path := range paths {
+		work <- path
+	}
+	close(work)
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
 func (s *Store) metaPath() string { return filepath.Join(s.dir, "meta.json") }
 
 func (s *Store) writeMeta() error {
-	m := meta{LSN: s.commit.lsn}
+	m := meta{LSN: s.commit.lsn, Bytes: s.bytes.Load()}
 	s.mu.Lock()
 	for k, c := range s.cursors {
 		m.Cursors = append(m.Cursors, metaCursor{Account: c.group.Scope.Account, Region: c.group.Scope.Region,

@@ -27,13 +27,16 @@ const (
 
 // Dropped tells of events of one group and day that Maintain or the cap removed.
 type Dropped struct {
-	// Group is the zero key for an orphan.
+	// Group is the zero key for an orphan, and for a group that appeared after the last Maintain.
 	Group app.LogGroupKey
 	// Day is midnight UTC of the day the events are of.
 	Day    time.Time
 	Bytes  int64
 	Reason Reason
 }
+
+// countEvery is how often Maintain counts the size of all segments anew.
+const countEvery = time.Hour
 
 // orphanAge is how long a group without control row must have been quiet before its events go.
 const orphanAge = time.Hour
@@ -63,7 +66,21 @@ func (s *Store) Maintain(ctx context.Context, now time.Time) ([]Dropped, error) 
 			s.dropExpired(dir, row, now)
 		}
 	}
-	s.enforceCapWith(known)
+	names := make(map[string]app.LogGroupKey, len(known))
+	for dir, g := range known {
+		names[dir] = g.Key
+	}
+	s.mu.Lock()
+	s.names = names
+	count := now.Sub(s.counted).Abs() >= countEvery
+	if count {
+		s.counted = now
+	}
+	s.mu.Unlock()
+	if count { // what is flushed meanwhile may be missed; the next count finds it
+		s.bytes.Store(s.countBytes())
+	}
+	s.enforceCap()
 	return s.takeDropped(), nil
 }
 
@@ -143,22 +160,15 @@ func (s *Store) dropOrphan(dir string, now time.Time) {
 	removeEmptyDirs(filepath.Join(s.groups, dir))
 }
 
-// enforceCap is the cap between two calls of Maintain, without the names of the rows' groups.
-func (s *Store) enforceCap() { s.enforceCapWith(nil) }
-
-// enforceCapWith unlinks the oldest segments of all groups until the store is 5 % below its cap.
-func (s *Store) enforceCapWith(known map[string]app.LogGroup) {
+// enforceCap unlinks the oldest segments of all groups until the store is 5 % below its cap. The
+// committer calls it too, so that a flood between two calls of Maintain does not fill the disk.
+func (s *Store) enforceCap() {
 	if s.bytes.Load() <= s.maxBytes {
 		return
 	}
-	if known == nil {
-		known = map[string]app.LogGroup{}
-		if rows, err := s.catalog.All(context.Background()); err == nil {
-			for _, g := range rows {
-				known[groupDir(g.Key)] = g
-			}
-		}
-	}
+	s.mu.Lock()
+	names := s.names
+	s.mu.Unlock()
 	var files []segmentFile
 	for _, dir := range s.listDirs() {
 		files = append(files, s.listGroup(dir)...)
@@ -171,7 +181,7 @@ func (s *Store) enforceCapWith(known map[string]app.LogGroup) {
 		if s.bytes.Load() <= goal {
 			return
 		}
-		s.dropSegment(f, known[f.dir].Key)
+		s.dropSegment(f, names[f.dir])
 	}
 }
 

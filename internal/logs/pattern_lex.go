@@ -3,6 +3,7 @@ package logs
 import (
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"strings"
 	"unicode/utf8"
 )
@@ -129,9 +130,28 @@ func (l *lexer) regex() (*regexp.Regexp, error) {
 	if l.regexes++; l.regexes > maxRegexes {
 		return nil, l.fail(start, "more than %d regular expressions", maxRegexes)
 	}
-	re, err := regexp.Compile(b.String())
+	return l.compile(start, b.String())
+}
+
+// maxRegexProgram bounds the instructions of a compiled regular expression; the time to match is the
+// product of these and the message's length.
+const maxRegexProgram = 512
+
+func (l *lexer) compile(start int, expr string) (*regexp.Regexp, error) {
+	parsed, err := syntax.Parse(expr, syntax.Perl)
 	if err != nil {
-		return nil, l.fail(start, "the regular expression %q is not valid", b.String())
+		return nil, l.fail(start, "the regular expression %q is not valid", expr)
+	}
+	program, err := syntax.Compile(parsed.Simplify())
+	if err != nil {
+		return nil, l.fail(start, "the regular expression %q is not valid", expr)
+	}
+	if len(program.Inst) > maxRegexProgram {
+		return nil, l.fail(start, "the regular expression is too large (lower its repetition counts)")
+	}
+	re, err := regexp.Compile(expr)
+	if err != nil {
+		return nil, l.fail(start, "the regular expression %q is not valid", expr)
 	}
 	return re, nil
 }

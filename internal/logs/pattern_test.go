@@ -98,6 +98,7 @@ func TestPatternErrorsNameThePosition(t *testing.T) {
 		{"%é%", "position 2"},
 		{"%a{2,1}%", "not valid"},
 		{"%a% %b% %c%", "more than 2"},
+		{"%.{1000}%", "too large"},
 		{"{", "expected a selector that begins with $, found the end at position 2"},
 		{"{ $.a }", "expected an operator"},
 		{"{ $.a = }", "a value is missing"},

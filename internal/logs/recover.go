@@ -21,7 +21,6 @@ func (s *Store) recover() error {
 	if err := s.readMeta(); err != nil {
 		return err
 	}
-	s.bytes.Store(s.countBytes())
 	seqs, err := listWALs(s.walDir)
 	if err != nil {
 		return err
@@ -55,6 +54,7 @@ func (s *Store) recover() error {
 func (s *Store) readMeta() error {
 	data, err := os.ReadFile(s.metaPath())
 	if errors.Is(err, fs.ErrNotExist) {
+		s.bytes.Store(s.countBytes())
 		return nil
 	}
 	if err != nil {
@@ -65,6 +65,7 @@ func (s *Store) readMeta() error {
 		return fmt.Errorf("cannot read log store state in %s: %w", s.metaPath(), err)
 	}
 	s.commit.lsn = m.LSN
+	s.bytes.Store(m.Bytes) // a crash makes it inexact until Maintain counts
 	for _, c := range m.Cursors {
 		state := cursorState{value: c.Value, last: c.Last}
 		state.group.Scope.Account, state.group.Scope.Region, state.group.Name = c.Account, c.Region, c.Group

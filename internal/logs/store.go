@@ -61,9 +61,11 @@ type Store struct {
 	ended  chan struct{} // closed when the committer has ended
 	commit committer
 
-	mu      sync.Mutex // guards cursors and dropped
+	mu      sync.Mutex // guards what follows
 	cursors map[cursorKey]cursorState
 	dropped []Dropped
+	names   map[string]app.LogGroupKey // by folder, as of the last Maintain
+	counted time.Time                  // when Maintain counted bytes last
 }
 
 type cursorKey struct {

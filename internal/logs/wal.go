@@ -213,14 +213,15 @@ func listWALs(dir string) ([]uint64, error) {
 	return seqs, nil
 }
 
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
+// syncDir makes a folder (or a file) durable.
+func syncDir(path string) error {
+	d, err := os.Open(path)
 	if err != nil {
-		return fmt.Errorf("cannot sync folder: %w", err)
+		return fmt.Errorf("cannot sync: %w", err)
 	}
 	defer d.Close()
 	if err := d.Sync(); err != nil {
-		return fmt.Errorf("cannot sync folder: %w", err)
+		return fmt.Errorf("cannot sync: %w", err)
 	}
 	return nil
 }

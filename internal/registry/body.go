@@ -31,10 +31,31 @@ type pacedBody struct {
 	limits  Limits
 	started time.Time
 	n       int64
+	// mu orders deadlines with stopped.
+	mu      sync.Mutex
+	stopped bool
 }
 
 func paced(w http.ResponseWriter, req *http.Request, limits Limits) *pacedBody {
-	return &pacedBody{req.Body, http.NewResponseController(w), limits, time.Now(), 0}
+	return &pacedBody{ReadCloser: req.Body, conn: http.NewResponseController(w), limits: limits, started: time.Now()}
+}
+
+// stop makes the read in progress and all later ones fail.
+func (p *pacedBody) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stopped = true
+	_ = p.conn.SetReadDeadline(time.Unix(1, 0)) // not supported by test recorders, whose bodies never block
+}
+
+// arm sets the deadline of the next read.
+func (p *pacedBody) arm(deadline time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.stopped {
+		_ = p.conn.SetReadDeadline(deadline)
+	}
+	return !p.stopped
 }
 
 // Read reads under a deadline; deadlines are real time, because the kernel keeps them.
@@ -47,14 +68,16 @@ func (p *pacedBody) Read(b []byte) (int, error) {
 	if !now.Before(deadline) {
 		return 0, errSlow
 	}
-	_ = p.conn.SetReadDeadline(deadline) // not supported by test recorders, whose bodies never block
+	if !p.arm(deadline) {
+		return 0, errShort
+	}
 	n, err := p.ReadCloser.Read(b)
 	p.n += int64(n)
 	var known *failure
 	switch {
 	case err == nil:
 	case errors.Is(err, io.EOF):
-		_ = p.conn.SetReadDeadline(time.Time{})
+		p.arm(time.Time{})
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		err = errSlow
 	case !errors.As(err, &known):

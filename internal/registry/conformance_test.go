@@ -11,8 +11,9 @@ import (
 	"testing"
 )
 
-// maxConformanceFailures is the bar; test/conformance/EXPECTED.md gives the reason of each one that is expected.
-const maxConformanceFailures = 0
+// Failures that may be: none over the files of the tests, maxServerFailures against a running server, whose content
+// store is another. test/conformance/EXPECTED.md gives the reason of each one that is expected.
+const maxServerFailures = 4
 
 const conformanceModule = "github.com/opencontainers/distribution-spec/conformance"
 
@@ -36,7 +37,9 @@ func TestConformance(t *testing.T) {
 	dir := t.TempDir()
 	binary := buildTool(t, dir, conformanceModule)
 	env := append(os.Environ(), "OCI_RESULTS_DIR="+dir, "OCI_CONFIGURATION="+filepath.Join(dir, "config.yaml"))
+	allowed := maxServerFailures
 	if os.Getenv("OCI_REGISTRY") == "" {
+		allowed = 0
 		f := newFixture(t, nil)
 		f.rows.Create(repo("conformance/repo1"), false)
 		f.rows.Create(repo("conformance/repo2"), false)
@@ -63,11 +66,11 @@ func TestConformance(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("%d tests, %d failed, %d skipped, %d disabled", suites.Tests, suites.Failures+suites.Errors, suites.Skipped, suites.Disabled)
-	if suites.Tests < 800 || suites.Failures+suites.Errors > maxConformanceFailures {
+	if suites.Tests < 800 || suites.Failures+suites.Errors > allowed {
 		text := string(out)
 		if i := strings.Index(text, "Configuration:"); i > 0 && len(text) > 60_000 {
 			text = text[:60_000]
 		}
-		t.Errorf("%d of %d tests failed, at most %d may:\n%s", suites.Failures+suites.Errors, suites.Tests, maxConformanceFailures, text)
+		t.Errorf("%d of %d tests failed, at most %d may:\n%s", suites.Failures+suites.Errors, suites.Tests, allowed, text)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/funade/funade/internal/app"
+	"github.com/funade/funade/internal/base/failpoint"
 	"github.com/funade/funade/internal/base/id"
 )
 
@@ -84,6 +85,9 @@ func (r *Registry) acceptManifest(ctx context.Context, in ManifestInput) (app.Ma
 		return app.Manifest{}, err
 	}
 	if err := r.storeManifest(ctx, digest, in.Body); err != nil {
+		return app.Manifest{}, err
+	}
+	if err := failpoint.Hit("registry/put-manifest"); err != nil {
 		return app.Manifest{}, err
 	}
 	return m, withRepository(in.Repository, r.Catalog.PutManifest(ctx, m))

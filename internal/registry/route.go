@@ -140,24 +140,20 @@ func (r *Registry) serve(w http.ResponseWriter, req *http.Request) error {
 	if err := r.authorize(req, c, actionOf(rt.endpoint, req.Method)); err != nil {
 		return err
 	}
-	return r.dispatch(w, req, c)
-}
-
-// dispatch serves the endpoints of one repository.
-func (r *Registry) dispatch(w http.ResponseWriter, req *http.Request, c call) error {
-	type methods = map[string]func(http.ResponseWriter, *http.Request, call) error
-	table := map[endpoint]methods{
-		blobEndpoint:      {"GET": r.getBlob, "HEAD": r.getBlob, "DELETE": r.deleteBlob},
-		uploadsEndpoint:   {"POST": r.startUpload},
-		uploadEndpoint:    {"GET": r.getUpload, "PATCH": r.patchUpload, "PUT": r.putUpload, "DELETE": r.cancelUpload},
-		manifestEndpoint:  {"GET": r.getManifest, "HEAD": r.getManifest, "PUT": r.putManifest, "DELETE": r.deleteManifest},
-		tagsEndpoint:      {"GET": r.listTags},
-		referrersEndpoint: {"GET": r.listReferrers},
-	}
-	if serve := table[c.endpoint][req.Method]; serve != nil {
-		return serve(w, req, c)
+	if serve := methods[c.endpoint][req.Method]; serve != nil {
+		return serve(r, w, req, c)
 	}
 	return errMethod
+}
+
+// methods are the operations of the endpoints within a repository.
+var methods = map[endpoint]map[string]func(*Registry, http.ResponseWriter, *http.Request, call) error{
+	blobEndpoint:      {"GET": (*Registry).getBlob, "HEAD": (*Registry).getBlob, "DELETE": (*Registry).deleteBlob},
+	uploadsEndpoint:   {"POST": (*Registry).startUpload},
+	uploadEndpoint:    {"GET": (*Registry).getUpload, "PATCH": (*Registry).patchUpload, "PUT": (*Registry).putUpload, "DELETE": (*Registry).cancelUpload},
+	manifestEndpoint:  {"GET": (*Registry).getManifest, "HEAD": (*Registry).getManifest, "PUT": (*Registry).putManifest, "DELETE": (*Registry).deleteManifest},
+	tagsEndpoint:      {"GET": (*Registry).listTags},
+	referrersEndpoint: {"GET": (*Registry).listReferrers},
 }
 
 // actionOf says which right a request needs.

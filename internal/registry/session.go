@@ -86,7 +86,7 @@ func (r *Registry) loadSessions(ctx context.Context) error {
 		return err
 	}
 	for _, u := range all {
-		if strings.HasPrefix(u.Ref, manifestPrefix) {
+		if strings.HasPrefix(u.Ref, manifestPrefix) && u.UpdatedAt.Before(r.started) {
 			if err := r.Blobs.Abort(ctx, u.Ref); err != nil && app.KindOf(err) != app.KindNotFound {
 				return err
 			}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/funade/funade/internal/app"
+	"github.com/funade/funade/internal/base/failpoint"
 )
 
 // startUpload answers POST …/blobs/uploads/: a mount, a blob in one request, or a new session.
@@ -232,21 +233,68 @@ func (r *Registry) receive(w http.ResponseWriter, req *http.Request, s *session)
 	if req.ContentLength > 0 && s.offset.Load()+req.ContentLength > r.Limits.BlobBytes {
 		return errBlobSize
 	}
+	body := paced(w, req, r.Limits)
+	if req.ContentLength > copyBuffer || req.ContentLength < 0 {
+		return r.receiveAhead(body, s)
+	}
 	buffer := buffers.Get().(*[]byte)
 	defer buffers.Put(buffer)
-	body := paced(w, req, r.Limits)
-	for {
-		n, readErr := fill(body, *buffer)
-		if err := r.append(s, (*buffer)[:n]); err != nil {
-			return err
-		}
-		if readErr == io.EOF {
-			return nil
-		}
-		if readErr != nil {
-			return readErr
-		}
+	n, err := fill(body, (*buffer)[:req.ContentLength])
+	if appendErr := r.append(s, (*buffer)[:n]); appendErr != nil {
+		return appendErr
 	}
+	if err == nil {
+		_, err = body.Read((*buffer)[:1]) // see the end, or a body that contradicts its Content-Range
+	}
+	if err == io.EOF {
+		return nil
+	}
+	return err
+}
+
+// part is a filled buffer on its way to the store; err is why it is the last one.
+type part struct {
+	buffer *[]byte
+	n      int
+	err    error
+}
+
+// receiveAhead reads the next part from the network while the store writes and hashes the one before.
+func (r *Registry) receiveAhead(body *pacedBody, s *session) error {
+	free, parts := make(chan *[]byte, 2), make(chan part, 2)
+	for range cap(free) {
+		buffer := buffers.Get().(*[]byte)
+		defer buffers.Put(buffer)
+		free <- buffer
+	}
+	go func() {
+		defer close(parts)
+		for buffer := range free {
+			n, err := fill(body, *buffer)
+			parts <- part{buffer, n, err}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	var err error
+	for p := range parts {
+		if err = r.append(s, (*p.buffer)[:p.n]); err == nil {
+			err = p.err
+		}
+		if err != nil {
+			break
+		}
+		free <- p.buffer
+	}
+	close(free)
+	if err == io.EOF {
+		return nil
+	}
+	body.stop()
+	for range parts { // the reader must not outlive the request
+	}
+	return err
 }
 
 // fill reads until the buffer is full or the body ends.
@@ -291,5 +339,8 @@ func (r *Registry) finish(ctx context.Context, s *session, key app.RepositoryKey
 	}
 	r.closeUpload(s)
 	r.forget(s)
+	if err := failpoint.Hit("registry/link"); err != nil {
+		return err
+	}
 	return withRepository(key, r.Links.Link(ctx, key, digest))
 }

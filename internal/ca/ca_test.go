@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -338,5 +339,27 @@ func TestTrustStore(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 0 {
 		t.Errorf("a failed installation leaves %v", left)
+	}
+}
+
+func TestSystemBundleHoldsCertificates(t *testing.T) {
+	system, err := SystemBundle()
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := start
+	a := mustOpen(t, t.TempDir(), config(&now))
+	want := bytes.Count(system, []byte("BEGIN CERTIFICATE"))
+	if bytes.Contains(system, bytes.TrimSpace(a.RootPEM())) {
+		t.Error("the system trusts a root that was made just now")
+	}
+	if got := bytes.Count(a.Bundle(system), []byte("BEGIN CERTIFICATE")); got != want+1 {
+		t.Errorf("%d certificates, want %d", got, want+1)
+	}
+}
+
+func TestReadRootWithoutOne(t *testing.T) {
+	if _, err := ReadRoot(t.TempDir()); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "has the server been started once") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -369,3 +371,63 @@ func TestConnectionsAreBounded(t *testing.T) {
 		t.Errorf("second: %s", body)
 	}
 }
+
+func TestFailureWordsGiveNoAddressAway(t *testing.T) {
+	at := func(err error) error {
+		return &net.OpError{Op: "read", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(100, 64, 0, 9), Port: 8080}, Err: err}
+	}
+	for want, err := range map[string]error{
+		"refused the connection":                  &dialError{at(syscall.ECONNREFUSED)},
+		"cannot be reached":                       &dialError{at(syscall.EHOSTUNREACH)},
+		"cannot be connected to":                  &dialError{at(errors.New("no such interface"))},
+		"broke the connection off":                at(syscall.ECONNRESET),
+		"closed the connection without an answer": io.ErrUnexpectedEOF,
+		"sent an answer that is not HTTP":         errors.New("net/http: HTTP/1.x transport connection broken: malformed HTTP response"),
+		"failed to answer":                        at(errors.New("anything else")),
+	} {
+		if got := failureWords(err); got != want {
+			t.Errorf("%v: %q, want %q", err, got, want)
+		}
+	}
+}
+
+// An instance whose address is wrong at first must not cost a client with a large body its request.
+func TestRetryKeepsTheWholeBody(t *testing.T) {
+	d := openDoor(t, nil)
+	live := backend(t, "live", func(w http.ResponseWriter, r *http.Request) {
+		n, _ := io.Copy(io.Discard, r.Body)
+		_, _ = fmt.Fprint(w, n)
+	})
+	d.SetTable(table(dead(t, "dead"), live))
+	for _, h2 := range []bool{false, true} {
+		for range 4 {
+			_, body := do(t, clientFor(t, d.https, h2), request(t, "POST", "https://hello.test/", strings.NewReader(strings.Repeat("x", 1<<20))))
+			if body != "1048576" {
+				t.Errorf("h2 %v: %s", h2, body)
+			}
+		}
+	}
+}
+
+func TestBrokenListener(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := New(Config{Dial: dialTarget})
+		ln := &failing{}
+		if err := r.Serve(t.Context(), Front{}, ln); err == nil || !strings.Contains(err.Error(), "too many open files") {
+			t.Errorf("got %v", err)
+		}
+		if ln.tries != maxAcceptFailures {
+			t.Errorf("%d tries", ln.tries)
+		}
+		if err := r.Serve(t.Context(), Front{TLS: true}, ln); err == nil || !strings.Contains(err.Error(), "certificates") {
+			t.Errorf("no certificates: %v", err)
+		}
+	})
+}
+
+// failing is a listener that cannot accept.
+type failing struct{ tries int }
+
+func (f *failing) Accept() (net.Conn, error) { f.tries++; return nil, syscall.EMFILE }
+func (f *failing) Close() error              { return nil }
+func (f *failing) Addr() net.Addr            { return &net.TCPAddr{} }

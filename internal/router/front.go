@@ -163,7 +163,7 @@ func (a *acceptor) run() {
 		if err != nil {
 			<-a.slots
 			if failures++; errors.Is(err, net.ErrClosed) || failures == maxAcceptFailures {
-				a.finish(err)
+				a.finish(fmt.Errorf("after %d failures: %w", failures, err)) // wrapped: net/http would retry a bare EMFILE for ever
 				return
 			}
 			if !a.pause(min(time.Duration(failures)*10*time.Millisecond, time.Second)) {

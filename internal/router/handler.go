@@ -79,7 +79,7 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 func (r *Router) newCall(w http.ResponseWriter, req *http.Request) *call {
 	c := &call{router: r, host: hostName(req.Host), client: clientOf(req), id: requestID(req.Header), start: r.config.Now()}
 	c.answer = &answer{ResponseWriter: w, call: c}
-	c.body = &requestBody{ReadCloser: req.Body, hurry: c.hurry}
+	c.body = &requestBody{ReadCloser: req.Body}
 	if c.body.present() && req.ProtoMajor == 1 {
 		_ = http.NewResponseController(w).EnableFullDuplex() // answers need not wait for the body
 	}
@@ -97,16 +97,16 @@ func (r *Router) newCall(w http.ResponseWriter, req *http.Request) *call {
 
 // serve passes a request whose route is known to an instance of the service.
 func (c *call) serve(req *http.Request) {
-	counts := c.route.counts
-	counts.inFlight.Add(1)
-	counts.started.Add(1)
-	defer counts.inFlight.Add(-1)
-	defer c.release()
 	c.record.Service = c.route.Service
 	if c.route.State == RoutePaused {
 		c.refuse(http.StatusServiceUnavailable, "the service is paused")
 		return
 	}
+	counts := c.route.counts
+	counts.inFlight.Add(1)
+	counts.started.Add(1)
+	defer counts.inFlight.Add(-1)
+	defer c.release()
 	if !c.acquire(nil) {
 		c.noInstance()
 		return
@@ -179,7 +179,8 @@ func (c *call) finish(req *http.Request) {
 	c.over = true
 	c.mu.Unlock()
 	if c.body.present() && !c.body.ended.Load() && !c.record.Upgraded {
-		c.hurry()
+		// net/http throws the rest of the body away after the answer: it must not wait for ever
+		_ = http.NewResponseController(c.answer.ResponseWriter).SetReadDeadline(time.Now().Add(unreadGrace))
 	}
 	sink := c.router.config.Sink
 	if sink == nil {
@@ -195,11 +196,6 @@ func (c *call) finish(req *http.Request) {
 		c.record.Reason = c.brokenOff(req)
 	}
 	sink.Request(c.record)
-}
-
-// hurry bounds the wait for the rest of a body that nobody reads any more.
-func (c *call) hurry() {
-	_ = http.NewResponseController(c.answer.ResponseWriter).SetReadDeadline(time.Now().Add(unreadGrace))
 }
 
 // brokenOff says why an answer that had begun did not come to its end.

@@ -97,7 +97,7 @@ type roundTripper struct{}
 func (roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	c := callOf(req.Context())
 	if req.Body != nil {
-		req.Body = keepOpen{c.body}
+		req.Body = keepOpen{req.Body}
 	}
 	first := c.up
 	res, err := first.transport.RoundTrip(req)
@@ -123,7 +123,7 @@ func (c *call) mayRepeat(req *http.Request, err error) bool {
 	}
 	switch req.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
-		return req.Body == nil || req.Body == http.NoBody
+		return req.Body == nil
 	}
 	return false
 }
@@ -141,7 +141,6 @@ func fail(w http.ResponseWriter, req *http.Request, err error) {
 		w.Header().Set("Connection", "close") // its deadlines are spent
 	}
 	c.refuse(status, words)
-	_ = http.NewResponseController(w).Flush() // before the rest of the request's body is waited for
 }
 
 // explain turns an error into a status and words that give no address away.

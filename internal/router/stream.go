@@ -14,8 +14,6 @@ type requestBody struct {
 	read  atomic.Int64
 	began atomic.Bool
 	ended atomic.Bool
-	// hurry is called before the unread rest is thrown away: it bounds the wait for it.
-	hurry func()
 	// failed is the first error other than the end.
 	failed atomic.Pointer[error]
 }
@@ -34,14 +32,6 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close gives up what is left of the body.
-func (b *requestBody) Close() error {
-	if !b.ended.Load() {
-		b.hurry()
-	}
-	return b.ReadCloser.Close()
-}
-
 // present reports that the request has a body.
 func (b *requestBody) present() bool { return b.ReadCloser != nil && b.ReadCloser != http.NoBody }
 
@@ -54,9 +44,9 @@ func (b *requestBody) err() error {
 }
 
 // keepOpen shields a body from being closed by an attempt that may be repeated.
-type keepOpen struct{ *requestBody }
+type keepOpen struct{ io.ReadCloser }
 
-// Close does nothing; the handler closes the body.
+// Close does nothing; ReverseProxy closes the body at the end.
 func (keepOpen) Close() error { return nil }
 
 // answer counts what goes to the client and notices when the connection is taken over.

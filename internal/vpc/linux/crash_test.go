@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/nftables"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/funade/funade/internal/app"
 	"github.com/funade/funade/internal/base/failpoint"
@@ -247,6 +249,57 @@ func TestManyInterfacesLeaveNothing(t *testing.T) {
 	expectEmpty(t, d)
 }
 
+// The next owner of an address does not inherit the flows of the last one.
+func TestDetachForgetsFlows(t *testing.T) {
+	d := openPlane(t, freshConfig(t))
+	a, stays := attach(t, d, dataplanetest.Interface(0)), attach(t, d, dataplanetest.Interface(1))
+	for _, instance := range []vpc.Attachment{a, stays} {
+		if got := outcomeOf(t, instance, "198.51.100.10:80"); got != reached+" as "+wanHost.String() {
+			t.Fatalf("the internet: %s", got)
+		}
+	}
+	flows := func(of netip.Addr) (n int) {
+		t.Helper()
+		if err := inNamespace(d.mgmtNS, func() error {
+			list, err := netlink.ConntrackTableList(netlink.ConntrackTable, unix.AF_INET)
+			for _, f := range list {
+				if f.Forward.SrcIP.Equal(of.AsSlice()) || f.Forward.DstIP.Equal(of.AsSlice()) {
+					n++
+				}
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if flows(a.Address) == 0 || flows(stays.Address) == 0 {
+		t.Fatal("no flow is tracked, so the test proves nothing")
+	}
+	if err := d.Detach(t.Context(), a.ID); err != nil {
+		t.Fatal(err)
+	}
+	if got := flows(a.Address); got != 0 {
+		t.Errorf("%d flows are left", got)
+	}
+	if flows(stays.Address) == 0 {
+		t.Error("the other instance lost its flows")
+	}
+}
+
+func BenchmarkDial(b *testing.B) {
+	d := openPlane(b, freshConfig(b))
+	a := attach(b, d, dataplanetest.Interface(0))
+	serveIn(b, a, ":8080", func(l net.Listener) { dataplanetest.Greet(l, "") })
+	for b.Loop() {
+		c, err := d.Dial(b.Context(), a.ID, netip.AddrPortFrom(a.Address, 8080))
+		if err != nil {
+			b.Fatal(err)
+		}
+		c.Close()
+	}
+}
+
 func BenchmarkAttach(b *testing.B) {
 	for name, base := range map[string]uint32{"plain": 0, "userns": 300000} {
 		b.Run(name, func(b *testing.B) {
@@ -274,7 +327,7 @@ func BenchmarkApplyUnchanged(b *testing.B) {
 		attach(b, d, dataplanetest.Interface(index))
 	}
 	for b.Loop() {
-		if err := d.repair(); err != nil {
+		if err := d.repair(b.Context()); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -72,13 +72,13 @@ func Open(ctx context.Context, c Config) (*Dataplane, error) {
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
-	if err := d.open(c); err != nil {
+	if err := d.open(ctx, c); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
 }
 
-func (d *Dataplane) open(c Config) (err error) {
+func (d *Dataplane) open(ctx context.Context, c Config) (err error) {
 	for _, dir := range []string{d.runDir, d.netnsDir(), d.usernsDir()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("cannot create run folder: %w", err)
@@ -110,7 +110,7 @@ func (d *Dataplane) open(c Config) (err error) {
 	if d.allow, err = d.allowedInKernel(); err != nil {
 		return err
 	}
-	if err := d.repair(); err != nil {
+	if err := d.repair(ctx); err != nil {
 		return err
 	}
 	return d.startResolver(c)
@@ -162,11 +162,11 @@ func (d *Dataplane) Apply(ctx context.Context, r vpc.Ruleset) error {
 	defer d.mu.Unlock()
 	d.allow = slices.Clone(r.EgressAllow)
 	d.dns.SetNames(r.DoorNames)
-	return d.repair()
+	return d.repair(ctx)
 }
 
 // repair makes the install-wide kernel state what it should be. Rules come before links.
-func (d *Dataplane) repair() error {
+func (d *Dataplane) repair(ctx context.Context) error {
 	d.problems = nil
 	if !pinned(d.mgmtPin()) {
 		if err := pin(fmt.Sprintf("/proc/self/fd/%d", d.mgmtNS.Fd()), d.mgmtPin()); err != nil {
@@ -185,7 +185,7 @@ func (d *Dataplane) repair() error {
 	if err := d.repairHost(); err != nil {
 		return err
 	}
-	if err := d.ensureMgmtLinks(); err != nil {
+	if err := d.ensureMgmtLinks(ctx); err != nil {
 		return err
 	}
 	return d.ensureForwarding()
@@ -244,7 +244,7 @@ func (d *Dataplane) ensureForwarding() error {
 		d.log.Warn("net.ipv4.ip_forward was 0 and is now 1, as instances' traffic is routed")
 	}
 	if _, err := os.Stat(d.forwardingMark()); err == nil {
-		d.problems = append(d.problems, "net.ipv4.ip_forward was 0 and has been set to 1; to keep it, write it into /etc/sysctl.d")
+		d.problems = append(d.problems, "net.ipv4.ip_forward was 0 and has been set to 1: this host now routes between its other links too, unless a firewall forbids it; to keep the setting, write it into /etc/sysctl.d")
 	}
 	return nil
 }
@@ -274,13 +274,13 @@ func (d *Dataplane) Attach(ctx context.Context, i vpc.Interface) (vpc.Attachment
 			return vpc.Attachment{}, fmt.Errorf("cannot attach interface %s: index %d is in use by %s; detach that first", i.ID, i.Index, id)
 		}
 	}
-	if err := d.attach(&iface{i.ID, address, i.UIDBase}); err != nil {
+	if err := d.attach(ctx, &iface{i.ID, address, i.UIDBase}); err != nil {
 		return vpc.Attachment{}, fmt.Errorf("cannot attach interface %s: %w", i.ID, err)
 	}
 	return d.attachment(i.ID, address), nil
 }
 
-func (d *Dataplane) attach(i *iface) error {
+func (d *Dataplane) attach(ctx context.Context, i *iface) error {
 	if err := d.ensureNamespaces(i.id, i.uidBase); err != nil {
 		return err
 	}
@@ -310,7 +310,10 @@ func (d *Dataplane) attach(i *iface) error {
 	if err := inNamespace(ns, func() error { return d.configureInstance(i.address) }); err != nil {
 		return err
 	}
-	return failpoint.Hit("vpc/attach/configured")
+	if err := failpoint.Hit("vpc/attach/configured"); err != nil {
+		return err
+	}
+	return awaitUp(ctx, d.mgmt, linkName(i.id))
 }
 
 func (d *Dataplane) attachment(id app.InterfaceID, a netip.Addr) vpc.Attachment {

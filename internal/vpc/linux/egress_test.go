@@ -282,6 +282,9 @@ func TestUserNamespaceOwnsTheNetwork(t *testing.T) {
 	if os.Getenv(privateEnv) == "user" {
 		t.Skip("mapping a range of uids needs root; run the test as root")
 	}
+	if err := CheckUserNamespaces(300000); err != nil {
+		t.Fatal(err)
+	}
 	d := openPlane(t, freshConfig(t))
 	i := dataplanetest.Interface(0)
 	i.UIDBase = 300000

@@ -147,7 +147,7 @@ func testFirewall(t *testing.T, install func(*testing.T) *nftables.Chain) {
 	c := freshConfig(t)
 	d := openPlane(t, c)
 	beside := openPlane(t, freshConfig(t))
-	a := attach(t, d, dataplanetest.Interface(0))
+	a, stays := attach(t, d, dataplanetest.Interface(0)), attach(t, beside, dataplanetest.Interface(0))
 	expect := func(when string, pass bool) {
 		t.Helper()
 		_, err := callFrom(t, a, "198.51.100.10:80", time.Second)
@@ -176,8 +176,10 @@ func testFirewall(t *testing.T, install func(*testing.T) *nftables.Chain) {
 
 	insertAtHead(t, chain) // somebody puts a refusal before us
 	expect("after an insertion", false)
-	if err := d.Apply(t.Context(), vpc.Ruleset{}); err != nil {
-		t.Fatal(err)
+	for _, plane := range []*Dataplane{d, beside} {
+		if err := plane.Apply(t.Context(), vpc.Ruleset{}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	expect("after an insertion and Apply", true)
 
@@ -188,6 +190,9 @@ func testFirewall(t *testing.T, install func(*testing.T) *nftables.Chain) {
 	}
 	if got := len(ruleHandles(t, chain)); got != before-2 {
 		t.Errorf("Purge left %d rules of %d, want two less", got, before)
+	}
+	if got := outcomeOf(t, stays, "198.51.100.10:80"); got != reached+" as "+wanHost.String() {
+		t.Errorf("after the other install's Purge the internet: %s", got)
 	}
 }
 

@@ -1,11 +1,13 @@
 package linux
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -88,6 +90,32 @@ func setUp(h *netlink.Handle, l netlink.Link) error {
 		return fmt.Errorf("cannot bring up link %s: %w", l.Attrs().Name, err)
 	}
 	return nil
+}
+
+const (
+	carrierPatience = 2 * time.Second // the kernel may notice a link only once a second
+	carrierPause    = time.Millisecond
+)
+
+// awaitUp waits until a link sends: a veth end whose peer came up later drops packets until a worker of the kernel
+// has seen it. Asking for the link makes newer kernels (from 6.8) look at once.
+func awaitUp(ctx context.Context, h *netlink.Handle, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, carrierPatience)
+	defer cancel()
+	for {
+		l, err := findLink(h, name)
+		if err != nil {
+			return err
+		}
+		if l != nil && l.Attrs().OperState == netlink.OperUp {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("cannot wait for link %s to come up: %w", name, ctx.Err())
+		case <-time.After(carrierPause):
+		}
+	}
 }
 
 // ensureLink makes the pair of v<eni> and eth0 and everything on the management side of it.
@@ -207,7 +235,7 @@ func (n names) configureInstance(address netip.Addr) error {
 }
 
 // ensureMgmtLinks sets up the management namespace's own addresses and the transit link.
-func (d *Dataplane) ensureMgmtLinks() error {
+func (d *Dataplane) ensureMgmtLinks(ctx context.Context) error {
 	lo, err := findLink(d.mgmt, "lo")
 	if err != nil {
 		return err
@@ -223,7 +251,7 @@ func (d *Dataplane) ensureMgmtLinks() error {
 	if err := d.ensureTransit(); err != nil {
 		return err
 	}
-	return d.finishTransit()
+	return d.finishTransit(ctx)
 }
 
 // ensureTransit makes the pair between host and management namespace unless both ends stand and belong together.
@@ -252,7 +280,7 @@ func (d *Dataplane) ensureTransit() error {
 	return nil
 }
 
-func (d *Dataplane) finishTransit() error {
+func (d *Dataplane) finishTransit(ctx context.Context) error {
 	ends := []struct {
 		h         *netlink.Handle
 		name      string
@@ -285,7 +313,7 @@ func (d *Dataplane) finishTransit() error {
 			}
 		}
 	}
-	return nil
+	return errors.Join(awaitUp(ctx, d.host, d.hostLink()), awaitUp(ctx, d.mgmt, mgmtUplink))
 }
 
 // linkAddresses reads which address each interface's link routes to: what the kernel knows without any row.

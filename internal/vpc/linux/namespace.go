@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strings"
 	"syscall"
 
@@ -98,9 +97,28 @@ func owns(userPath, netPath string) bool {
 	return unix.Fstat(fd, &owner) == nil && unix.Stat(userPath, &want) == nil && owner.Ino == want.Ino && owner.Dev == want.Dev
 }
 
-// pinOwned makes both namespaces at once. Only a process of one thread can make a user namespace, so a child is started;
-// it is traced and therefore stops before its first instruction. The calling thread must not be shared.
+// CheckUserNamespaces says why this host cannot give instances user namespaces; nil means that it can.
+func CheckUserNamespaces(uidBase uint32) error {
+	return onThread(func() error { return withOwned(uidBase, func(int) error { return nil }) })
+}
+
+// pinOwned makes both namespaces at once. The calling thread must not be shared.
 func pinOwned(userPath, netPath string, uidBase uint32) error {
+	return withOwned(uidBase, func(pid int) error {
+		if err := pin(fmt.Sprintf("/proc/%d/ns/user", pid), userPath); err != nil {
+			return err
+		}
+		if err := failpoint.Hit("vpc/attach/userns"); err != nil {
+			return err
+		}
+		return pin(fmt.Sprintf("/proc/%d/ns/net", pid), netPath)
+	})
+}
+
+// withOwned runs f while a process stands in a new user namespace and a network namespace that belongs to it.
+// Only a process of one thread can make a user namespace, so a child is started; it is traced and therefore
+// stops before its first instruction.
+func withOwned(uidBase uint32, f func(pid int) error) error {
 	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: int(uidBase), Size: usernsSize}}
 	child, err := os.StartProcess("/proc/self/exe", []string{"namespace"}, &os.ProcAttr{Env: []string{}, Sys: &syscall.SysProcAttr{
 		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNET,
@@ -110,16 +128,12 @@ func pinOwned(userPath, netPath string, uidBase uint32) error {
 	if err != nil {
 		return fmt.Errorf("cannot create user namespace for uids from %d: %w", uidBase, err)
 	}
-	defer runtime.KeepAlive(child)
-	defer child.Wait()
-	defer child.Kill()
-	if err := pin(fmt.Sprintf("/proc/%d/ns/user", child.Pid), userPath); err != nil {
-		return err
+	failed := f(child.Pid)
+	if err := child.Kill(); err != nil {
+		failed = errors.Join(failed, fmt.Errorf("cannot end the process that held namespaces: %w", err))
 	}
-	if err := failpoint.Hit("vpc/attach/userns"); err != nil {
-		return err
-	}
-	return pin(fmt.Sprintf("/proc/%d/ns/net", child.Pid), netPath)
+	_, err = child.Wait()
+	return errors.Join(failed, err)
 }
 
 // pins returns the interfaces that have a file in either folder, whole or half made.

@@ -20,7 +20,6 @@ func createPlan() Plan {
 // createFailed leaves a service that has no version to go back to.
 func createFailed(w *Work, message string) {
 	w.Service.Routed = 0
-	w.Service.PushPending = false
 	Stop(w.Tx, w.Service, all)
 	forgetImages(w.Tx, w.Service)
 	w.say(message)

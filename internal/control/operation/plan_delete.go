@@ -15,7 +15,6 @@ func deletePlan() Plan {
 }
 
 func deleted(w *Work) Verdict {
-	w.Service.PushPending = false
 	w.Service.Paused = 0
 	w.Service.DeletedAt = w.Now
 	forgetImages(w.Tx, w.Service)

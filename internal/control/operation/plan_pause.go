@@ -21,7 +21,6 @@ func pause(w *Work) Verdict {
 }
 
 func paused(w *Work) Verdict {
-	w.Service.PushPending = false // a push to a paused service is dropped
 	w.say("Service pause completed successfully.")
 	w.setStatus(app.ServicePaused)
 	return Done()

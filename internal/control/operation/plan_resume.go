@@ -13,7 +13,6 @@ func resumePlan() Plan {
 		Cancellable: beforeTraffic,
 		Failed: func(w *Work, reason string) {
 			w.Service.Routed = 0
-			w.Service.PushPending = false
 			Stop(w.Tx, w.Service, all)
 			w.say("Service resume failed.")
 			w.setStatus(app.ServicePaused)

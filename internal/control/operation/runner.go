@@ -20,6 +20,7 @@ const (
 	lookAnyway = 5 * time.Second
 	firstRetry = 100 * time.Millisecond
 	lastRetry  = 10 * time.Second
+	longGap    = time.Minute
 )
 
 // Runner advances every operation in flight.
@@ -28,6 +29,7 @@ type Runner struct {
 	now   func() time.Time
 	ids   id.Source
 	since time.Time
+	last  time.Time
 	retry map[app.OperationID]attempt
 	// Strict lets a step's panic (an illegal move) through instead of trying again later. For tests.
 	Strict bool
@@ -40,7 +42,7 @@ type attempt struct {
 
 // NewRunner makes a runner; call Run, or Pass again and again. It is for one goroutine.
 func NewRunner(st *store.Store, now func() time.Time, ids id.Source) *Runner {
-	return &Runner{store: st, now: now, ids: ids, since: now(), retry: map[app.OperationID]attempt{}}
+	return &Runner{store: st, now: now, ids: ids, since: now(), last: now(), retry: map[app.OperationID]attempt{}}
 }
 
 // Run advances operations until ctx ends.
@@ -78,6 +80,11 @@ func idle(ctx context.Context, changed <-chan struct{}, d time.Duration) {
 // Pass advances every operation as far as it goes now and returns when time alone may move one on; zero = never.
 // One operation's error holds up no other.
 func (r *Runner) Pass(ctx context.Context) (wake time.Time, err error) {
+	// After a sleep of the machine or a jump of the clock nobody has had the time that the limits grant.
+	if now := r.now(); now.Sub(r.last) > longGap {
+		r.since = now
+	}
+	r.last = r.now()
 	var ids []app.OperationID
 	err = r.store.View(ctx, func(tx *store.Tx) error {
 		for op := range store.OperationsInFlight.Each(tx, struct{}{}) {
@@ -210,7 +217,7 @@ func (w *Work) enter(step string) {
 	w.Operation.Step, w.Operation.StepSince, w.Operation.UpdatedAt = step, w.Now, w.Now
 }
 
-// end closes the operation and starts the deployment that a push meanwhile asked for.
+// end closes the operation and starts the deployment that a push meanwhile asked for; a service that does not run drops it.
 func (w *Work) end(status app.OperationStatus) {
 	w.setOperationStatus(status)
 	w.Operation.EndedAt = w.Now
@@ -218,4 +225,5 @@ func (w *Work) end(status app.OperationStatus) {
 	if w.Service.PushPending && w.Service.Status == app.ServiceRunning {
 		BeginDeployment(w.Tx, w.IDs, w.Now, w.Service, true)
 	}
+	w.Service.PushPending = false
 }

@@ -376,3 +376,87 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("Upload on a full disk: %v", err)
 	}
 }
+
+func TestPurgeWhileInstancesRun(t *testing.T) {
+	cfg := testConfig(t)
+	in := prepared(t, cfg, enginetest.Program{Actions: []string{"serve"}})
+	cmd, out := startDaemon(t, cfg, order{Instance: in})
+	if _, err := out.ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	kill(t, cmd)
+	if len(cgroupPIDs(cfg.cgroup())) == 0 || len(shimPIDs(&cfg)) == 0 {
+		t.Fatal("nothing runs; there is nothing to purge")
+	}
+	for range 2 {
+		if err := Purge(t.Context(), cfg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil || bytes.Contains(mounts, []byte(cfg.RunDir)) || bytes.Contains(mounts, []byte(cfg.root())) {
+		t.Errorf("mounts are left, %v", err)
+	}
+	for _, dir := range []string{cfg.root(), cfg.logDir(), cfg.stateDir(), filepath.Join("/sys/fs/cgroup/memory", cfg.cgroup())} {
+		if _, err := os.Stat(dir); err == nil {
+			t.Errorf("%s is left", dir)
+		}
+	}
+}
+
+// TestListDuringStart: an instance that is being started never looks ended.
+func TestListDuringStart(t *testing.T) {
+	h := harness(t, testConfig(t))
+	in := h.Instance(t, enginetest.Program{Actions: []string{"serve"}})
+	h.Forget(t, in.ID)
+	done := make(chan error, 1)
+	go func() { done <- h.Engine.Ensure(t.Context(), in) }()
+	for {
+		if s, ok := h.Status(t, in.ID); ok && s.State == engine.StateStopped {
+			t.Fatalf("listed as ended while it starts: %+v", s)
+		}
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatal(err)
+			}
+			return
+		default:
+		}
+	}
+}
+
+func TestTailLog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	for _, test := range []struct {
+		data string
+		n    int
+		want string
+	}{
+		{"", 3, ""}, {"one\n", 3, "one"}, {"one\ntwo\nthree\nfour", 2, "three|four"}, {"\x00\x00\x00rest\nlast\n", 5, "rest|last"},
+		{strings.Repeat("x", tailBytes) + "\nend\n", 5, "end"},
+	} {
+		if err := os.WriteFile(path, []byte(test.data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := TailLog(path, test.n)
+		if err != nil || strings.Join(got, "|") != test.want {
+			t.Errorf("TailLog of %.20q: %q, %v; want %q", test.data, got, err, test.want)
+		}
+	}
+}
+
+func TestMergeEnv(t *testing.T) {
+	got := mergeEnv([]string{"A=1", "B=2"}, []string{"B=3", "C=", "C=4"})
+	if want := "A=1 B=3 C=4"; strings.Join(got, " ") != want {
+		t.Errorf("got %q; want %q", got, want)
+	}
+}
+
+func TestStopSignal(t *testing.T) {
+	for name, want := range map[string]int{"SIGTERM": 15, "TERM": 15, "sigint": 2, "9": 9, "": 15, "nonsense": 15, "0": 15, "99": 15} {
+		if got := stopSignal(name); int(got) != want {
+			t.Errorf("stopSignal(%q) = %d; want %d", name, got, want)
+		}
+	}
+}

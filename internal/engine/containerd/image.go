@@ -39,7 +39,8 @@ type image struct {
 	chainID string
 }
 
-// imageCache remembers images by manifest digest; content never changes under a digest.
+// imageCache remembers images by the digests of their manifest and of indexes that led to
+// it; content never changes under a digest.
 type imageCache struct {
 	mu     sync.Mutex
 	images map[app.Digest]*image
@@ -51,13 +52,13 @@ func (c *imageCache) get(d app.Digest) *image {
 	return c.images[d]
 }
 
-func (c *imageCache) put(img *image) {
+func (c *imageCache) put(d app.Digest, img *image) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.images == nil || len(c.images) >= 1024 {
 		c.images = map[app.Digest]*image{}
 	}
-	c.images[img.digest] = img
+	c.images[d] = img
 }
 
 // Resolve makes the image present and unpacked, see engine.Engine.
@@ -92,7 +93,10 @@ func (e *Engine) Resolve(ctx context.Context, ref engine.ImageRef) (app.Digest, 
 	if err != nil {
 		return "", err
 	}
-	e.cache.put(img)
+	e.cache.put(img.digest, img)
+	if ref.Digest != "" {
+		e.cache.put(ref.Digest, img)
+	}
 	return img.digest, nil
 }
 
@@ -317,7 +321,7 @@ func (e *Engine) stored(ctx context.Context, d app.Digest) (*image, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.cache.put(img)
+	e.cache.put(d, img)
 	return img, nil
 }
 

@@ -37,6 +37,8 @@ const (
 	labelMemory   = "dev.funade.memory"
 	labelStorage  = "dev.funade.storage"
 	labelCgroup   = "dev.funade.cgroup"
+	// labelRuntime is the OCI runtime that the container was made for; after an upgrade an ended one is made anew.
+	labelRuntime = "dev.funade.runtime"
 )
 
 // Ensure makes the instance exist and run, see engine.Engine.
@@ -59,7 +61,8 @@ func (e *Engine) Ensure(ctx context.Context, in engine.Instance) error {
 		if err != nil {
 			return diskError(string(in.ID), fmt.Errorf("cannot load instance %s: %w", in.ID, err))
 		}
-		if info.Labels[labelSpec] != hash {
+		moved := info.Labels[labelRuntime] != e.runtime && !e.live(ctx, in.ID)
+		if info.Labels[labelSpec] != hash || moved {
 			if c, err = e.replace(ctx, in, hash); err != nil {
 				return err
 			}
@@ -70,7 +73,7 @@ func (e *Engine) Ensure(ctx context.Context, in engine.Instance) error {
 
 // replace makes an instance that has ended anew with another configuration.
 func (e *Engine) replace(ctx context.Context, in engine.Instance, hash string) (client.Container, error) {
-	if status, err := e.taskStatus(ctx, in.ID); err == nil && status.Process.Status != tasktypes.Status_STOPPED {
+	if e.live(ctx, in.ID) {
 		return nil, app.Errorf(app.KindInvalidState, string(in.ID), "instance %s runs with another configuration; remove it first", in.ID)
 	}
 	if err := e.remove(ctx, in.ID, 0); err != nil {
@@ -97,16 +100,10 @@ func (e *Engine) run(ctx context.Context, c client.Container, in engine.Instance
 	} else if !errdefs.IsNotFound(err) {
 		return diskError(string(in.ID), fmt.Errorf("cannot load task of instance %s: %w", in.ID, err))
 	}
+	defer e.starts.begin(in.ID)()
 	if readRecord(e.cfg.recordPath(in.ID)).LayerFull {
-		img, err := e.stored(ctx, in.Image)
-		if err != nil {
+		if err := e.emptyLayer(ctx, in); err != nil {
 			return err
-		}
-		if err := e.layers.Remove(ctx, string(in.ID)); err != nil && !errdefs.IsNotFound(err) {
-			return diskError(string(in.ID), fmt.Errorf("cannot empty layer of instance %s: %w", in.ID, err))
-		}
-		if err := e.prepareLayer(ctx, in, img); err != nil {
-			return diskError(string(in.ID), err)
 		}
 	}
 	task, err = e.newTask(ctx, c, in)
@@ -117,6 +114,21 @@ func (e *Engine) run(ctx context.Context, c client.Container, in engine.Instance
 		return err
 	}
 	return e.startTask(ctx, task, in)
+}
+
+// emptyLayer replaces a writable layer that outgrew its limit.
+func (e *Engine) emptyLayer(ctx context.Context, in engine.Instance) error {
+	img, err := e.stored(ctx, in.Image)
+	if err != nil {
+		return err
+	}
+	if err := e.layers.Remove(ctx, string(in.ID)); err != nil && !errdefs.IsNotFound(err) {
+		return diskError(string(in.ID), fmt.Errorf("cannot empty layer of instance %s: %w", in.ID, err))
+	}
+	if err := e.prepareLayer(ctx, in, img); err != nil {
+		return diskError(string(in.ID), err)
+	}
+	return nil
 }
 
 func (e *Engine) newTask(ctx context.Context, c client.Container, in engine.Instance) (client.Task, error) {
@@ -242,7 +254,7 @@ func (e *Engine) labels(in engine.Instance, img *image, hash string) map[string]
 	return map[string]string{
 		labelService: string(in.Service), labelInstance: string(in.ID), labelRevision: strconv.Itoa(int(in.Revision)),
 		labelSpec: hash, labelStop: signal, labelMemory: strconv.Itoa(in.Memory), labelStorage: strconv.FormatInt(in.Storage, 10),
-		labelCgroup: e.cgroupPath(in.Service, in.ID),
+		labelCgroup: e.cgroupPath(in.Service, in.ID), labelRuntime: e.runtime,
 	}
 }
 
@@ -266,6 +278,9 @@ func (e *Engine) prepareLayer(ctx context.Context, in engine.Instance, img *imag
 	}
 	if err != nil {
 		return fmt.Errorf("cannot prepare layer of instance %s: %w", in.ID, err)
+	}
+	if err := e.limitLayer(ctx, in.ID, in.Storage); err != nil {
+		e.cfg.Log.Debug("no quota on this file system, watching instead", "instance", in.ID, "error", err)
 	}
 	return nil
 }
@@ -308,7 +323,8 @@ func (e *Engine) specHash(in engine.Instance) string {
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// taskStatus asks the shim for a task; errdefs.ErrNotFound when there is none.
-func (e *Engine) taskStatus(ctx context.Context, id app.InstanceID) (*apitasks.GetResponse, error) {
-	return e.client.TaskService().Get(ctx, &apitasks.GetRequest{ContainerID: string(id)})
+// live reports whether the instance has a task that has not ended.
+func (e *Engine) live(ctx context.Context, id app.InstanceID) bool {
+	answer, err := e.client.TaskService().Get(ctx, &apitasks.GetRequest{ContainerID: string(id)})
+	return err == nil && answer.Process.Status != tasktypes.Status_STOPPED
 }

@@ -39,6 +39,7 @@ type Engine struct {
 	uploads   uploads
 	protected protected
 	cache     imageCache
+	starts    starts
 }
 
 var (

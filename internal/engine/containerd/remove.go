@@ -45,6 +45,7 @@ func (e *Engine) remove(ctx context.Context, id app.InstanceID, grace time.Durat
 	if err := e.layers.Remove(ctx, string(id)); err != nil && !errdefs.IsNotFound(err) {
 		return diskError(string(id), fmt.Errorf("cannot remove layer of instance %s: %w", id, err))
 	}
+	e.starts.forget(id)
 	return e.removeInstanceFiles(id)
 }
 

@@ -78,6 +78,7 @@ func newShimService(ic *plugin.InitContext) (any, error) {
 type shimService struct {
 	taskapi.TTRPCTaskService
 	recorder *recorder
+	memory   frugal
 }
 
 // RegisterTTRPC makes the service reachable.
@@ -88,6 +89,7 @@ func (s *shimService) RegisterTTRPC(server *ttrpc.Server) error {
 
 // Create completes the bundle and creates the container.
 func (s *shimService) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*taskapi.CreateTaskResponse, error) {
+	s.memory.busy()
 	bundle, err := completeBundle(r.Bundle)
 	if err != nil {
 		return nil, err
@@ -95,6 +97,18 @@ func (s *shimService) Create(ctx context.Context, r *taskapi.CreateTaskRequest) 
 	bundle.log = strings.TrimPrefix(r.Stdout, "file://")
 	s.recorder.add(r.ID, bundle)
 	return s.TTRPCTaskService.Create(ctx, r)
+}
+
+// Start starts the container's process.
+func (s *shimService) Start(ctx context.Context, r *taskapi.StartRequest) (*taskapi.StartResponse, error) {
+	s.memory.busy()
+	return s.TTRPCTaskService.Start(ctx, r)
+}
+
+// Delete deletes the container.
+func (s *shimService) Delete(ctx context.Context, r *taskapi.DeleteRequest) (*taskapi.DeleteResponse, error) {
+	s.memory.busy()
+	return s.TTRPCTaskService.Delete(ctx, r)
 }
 
 // shimBundle is what the shim remembers of a container.
@@ -204,7 +218,7 @@ func (r *recorder) exited(e *eventtypes.TaskExit) {
 	rec := readRecord(b.record)
 	rec.ExitedAt = e.ExitedAt.AsTime()
 	rec.ExitCode = int(e.ExitStatus)
-	rec.OOMKilled = oomKills(b.cgroup) > 0
+	rec.OOMKilled = rec.ExitCode != 0 && oomKills(b.cgroup) > 0
 	// Without a record the daemon reports the exit code as unknown; there is nobody to tell here.
 	_ = rec.write(b.record)
 }

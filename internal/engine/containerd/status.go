@@ -21,6 +21,7 @@ const recordWait = time.Second
 // List returns every container of the install.
 func (e *Engine) List(ctx context.Context) ([]engine.Status, error) {
 	ctx = e.scope(ctx)
+	began := time.Now()
 	list, err := e.client.ContainerService().List(ctx)
 	if err != nil {
 		return nil, diskError("instances", fmt.Errorf("cannot list containers: %w", err))
@@ -35,14 +36,14 @@ func (e *Engine) List(ctx context.Context) ([]engine.Status, error) {
 	}
 	out := make([]engine.Status, 0, len(list))
 	for _, c := range list {
-		out = append(out, e.status(c, tasks[c.ID]))
+		out = append(out, e.status(c, tasks[c.ID], began))
 	}
 	return out, nil
 }
 
 // status puts together what the task says now and what the shim wrote down. A container
 // without a task and without a record of its end ended while nobody watched: exit code -1.
-func (e *Engine) status(c containers.Container, task *tasktypes.Process) engine.Status {
+func (e *Engine) status(c containers.Container, task *tasktypes.Process, began time.Time) engine.Status {
 	id := app.InstanceID(c.ID)
 	revision, _ := strconv.Atoi(c.Labels[labelRevision])
 	rec := readRecord(e.cfg.recordPath(id))
@@ -54,7 +55,8 @@ func (e *Engine) status(c containers.Container, task *tasktypes.Process) engine.
 	case task != nil && (task.Status == tasktypes.Status_RUNNING || task.Status == tasktypes.Status_PAUSED || task.Status == tasktypes.Status_PAUSING):
 		s.State, s.PID = engine.StateRunning, int(task.Pid)
 		return s
-	case task != nil && task.Status == tasktypes.Status_CREATED, task == nil && rec.StartedAt.IsZero():
+	case task != nil && task.Status == tasktypes.Status_CREATED, task == nil && rec.StartedAt.IsZero(),
+		rec.ExitedAt.IsZero() && e.starts.during(id, began):
 		s.State = engine.StateCreated
 		return s
 	}
@@ -68,7 +70,7 @@ func (e *Engine) status(c containers.Container, task *tasktypes.Process) engine.
 		s.ExitCode, s.ExitedAt, s.OOMKilled = rec.ExitCode, rec.ExitedAt, rec.OOMKilled
 	case task != nil && task.Status == tasktypes.Status_STOPPED:
 		s.ExitCode, s.ExitedAt = int(task.ExitStatus), task.ExitedAt.AsTime()
-		s.OOMKilled = oomKills(c.Labels[labelCgroup]) > 0
+		s.OOMKilled = s.ExitCode != 0 && oomKills(c.Labels[labelCgroup]) > 0
 	}
 	if s.Failure = rec.Failure; s.Failure == "" {
 		s.Failure = exitFailure(s, c.Labels[labelMemory])

@@ -129,7 +129,11 @@ func (e *Engine) sweepImages(ctx context.Context, kept map[digest.Digest]bool, b
 func (c *imageCache) drop(d app.Digest) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.images, d)
+	for key, img := range c.images {
+		if img.digest == d {
+			delete(c.images, key)
+		}
+	}
 }
 
 // sweepBlobs deletes old blobs that nothing keeps. A blob that was pushed again since

@@ -160,7 +160,7 @@ func (c *Collector) usable(f *file, b []byte) int {
 	case now.Sub(f.since) < quietFlush:
 		return 0
 	}
-	return len(b)
+	return cutRune(b)
 }
 
 // cutRune returns the largest length that does not cut a character of b's text in two.

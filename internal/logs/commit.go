@@ -26,6 +26,8 @@ type committer struct {
 const (
 	checkpointRetry = 5 * time.Second
 	idleTick        = time.Minute
+	// keepBuffer is the largest encoding buffer that stays for the next batch, in bytes.
+	keepBuffer = 1 << 20
 )
 
 // run is the committer.
@@ -68,6 +70,10 @@ func (s *Store) commitBatch(ops []*op) {
 	seen := map[cursorKey]int64{}
 	c.buf = c.buf[:0]
 	for _, o := range ops {
+		if o.kind == opCheckpoint {
+			defer func() { o.done <- s.checkpoint() }()
+			continue
+		}
 		if s.repeated(o, seen) {
 			o.done <- nil
 			continue
@@ -92,7 +98,7 @@ func (s *Store) commitBatch(ops []*op) {
 		s.apply(o, now)
 		o.done <- nil
 	}
-	if cap(c.buf) > queueBytes {
+	if cap(c.buf) > keepBuffer {
 		c.buf = nil
 	}
 	if c.wal.size > walBytes || s.held.Load() > headBytes {

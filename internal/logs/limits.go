@@ -39,13 +39,13 @@ const (
 	// walBytes is the size of the write-ahead log that causes a checkpoint.
 	walBytes = 32 << 20
 	// headBytes bounds all heads together; beyond it a checkpoint empties them.
-	headBytes = 24 << 20
+	headBytes = 16 << 20
 	// queueBytes bounds what waits for the next sync; appenders wait beyond it.
 	queueBytes = 8 << 20
 	// scanBytes is the raw volume after which a Filter call answers with what it has and a token.
 	scanBytes = 512 << 20
 	// maxIndexEntries bounds the cached block headers (each stream of a block counts).
-	maxIndexEntries = 200_000
+	maxIndexEntries = 50_000
 )
 
 const (

@@ -254,6 +254,11 @@ func (s *Store) DeleteStream(ctx context.Context, key app.LogStreamKey) error {
 	return s.submit(ctx, &op{kind: recordDeleteStream, key: key})
 }
 
+// flushAndSync moves everything in memory into segments.
+func (s *Store) flushAndSync(ctx context.Context) error {
+	return s.submit(ctx, &op{kind: opCheckpoint})
+}
+
 // submit hands a change to the committer and waits for its outcome; ctx ends only the wait for room.
 func (s *Store) submit(ctx context.Context, o *op) error {
 	o.dir = groupDir(o.key.Group)
@@ -277,8 +282,10 @@ func (s *Store) Close() error {
 	<-s.ended
 	s.subs.close()
 	err := s.commit.closeErr
-	if cerr := s.commit.wal.f.Close(); err == nil && cerr != nil {
-		err = fmt.Errorf("cannot close the write-ahead log: %w", cerr)
+	if w := s.commit.wal; w != nil {
+		if cerr := w.f.Close(); err == nil && cerr != nil {
+			err = fmt.Errorf("cannot close the write-ahead log: %w", cerr)
+		}
 	}
 	if cerr := s.lock.Close(); err == nil && cerr != nil {
 		err = fmt.Errorf("cannot unlock the log store: %w", cerr)

@@ -23,6 +23,9 @@ const (
 	recordDeleteGroup
 	recordDeleteStream
 	recordForgetCursor
+
+	// opCheckpoint is no record: it asks the committer for a checkpoint.
+	opCheckpoint byte = 0
 )
 
 // op is one change on its way through the committer, and a record of the write-ahead log.

@@ -1,0 +1,162 @@
+package logs
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/funade/funade/internal/app"
+)
+
+func TestFollowSeesWhatIsStored(t *testing.T) {
+	s := openStore(t, t.TempDir(), newRows())
+	pattern, err := ParsePattern("keep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub := s.Follow(FollowInput{Group: groupKey("g"), Prefix: "a", Pattern: pattern})
+	mustAppend(t, s, streamKey("g", "a1"), event(0, "keep 1"), event(0, "drop"))
+	mustAppend(t, s, streamKey("g", "b1"), event(0, "keep 2"))
+	mustAppend(t, s, streamKey("h", "a1"), event(0, "keep 3"))
+	events, missed, err := sub.Next(t.Context())
+	if err != nil || missed != 0 || len(events) != 1 || events[0].Message != "keep 1" {
+		t.Fatalf("%+v, %d, %v", events, missed, err)
+	}
+	for range followQueue + 5 {
+		mustAppend(t, s, streamKey("g", "a1"), event(0, "keep"))
+	}
+	if _, missed, _ = sub.Next(t.Context()); missed != 5 {
+		t.Errorf("%d missed, want 5", missed)
+	}
+	sub.Close()
+	sub.Close()
+	other := s.Follow(FollowInput{Group: groupKey("g")})
+	s.Close()
+	if _, _, err := other.Next(t.Context()); err != io.EOF {
+		t.Errorf("after Close: %v, want EOF", err)
+	}
+}
+
+func TestConcurrentReadersSeeEveryEventOnce(t *testing.T) {
+	s := openStore(t, t.TempDir(), newRows())
+	key := streamKey("g", "s")
+	const n = 300
+	pad := strings.Repeat("p", 4000)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := range n {
+			if err := s.Append(context.Background(), key, []app.LogEvent{event(int64(i), "%06d %s", i, pad)}); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for seen := 0; seen < n; {
+		token, next := "", 0
+		for {
+			page, err := s.GetEvents(t.Context(), GetEventsInput{Stream: key, FromHead: true, Token: token})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(page.Events) == 0 {
+				break
+			}
+			for _, e := range page.Events {
+				if want := fmt.Sprintf("%06d", next); e.Message[:6] != want {
+					t.Fatalf("got %s, want %s", e.Message[:6], want)
+				}
+				next++
+			}
+			token = page.ForwardToken
+		}
+		if next < seen {
+			t.Fatalf("%d events after %d", next, seen)
+		}
+		seen = next
+	}
+	wg.Wait()
+}
+
+func TestManyAppendersShareSyncs(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, dir, newRows())
+	const writers, appends = 40, 25
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for i := range appends {
+				key := streamKey(fmt.Sprintf("g%d", w%7), fmt.Sprintf("s%d", w))
+				cursor := Cursor{Name: key.Stream, Value: int64(i + 1)}
+				for range 2 { // the second is a repeat
+					if err := s.AppendCursor(context.Background(), key, []app.LogEvent{event(int64(i), "line %06d", i)}, cursor); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	abandon(t, s)
+	s = openStore(t, dir, newRows())
+	for w := range writers {
+		equal(t, all(t, s, streamKey(fmt.Sprintf("g%d", w%7), fmt.Sprintf("s%d", w)), 0), lines(0, appends))
+	}
+}
+
+func TestAppendRefusesWhatItCannotKeep(t *testing.T) {
+	s := openStore(t, t.TempDir(), newRows())
+	key := streamKey("g", "s")
+	bad := map[string]struct {
+		key    app.LogStreamKey
+		events []app.LogEvent
+	}{
+		"must not be empty": {streamKey("g", ""), []app.LogEvent{event(0, "x")}},
+		"too long":          {streamKey("g", strings.Repeat("s", 5000)), []app.LogEvent{event(0, "x")}},
+		"timestamp":         {key, []app.LogEvent{{Timestamp: time.UnixMilli(-1), Message: "x"}}},
+		"at most":           {key, slices.Repeat([]app.LogEvent{event(0, "%s", strings.Repeat("x", 1<<20))}, 5)},
+	}
+	for want, tt := range bad {
+		if err := s.Append(t.Context(), tt.key, tt.events); app.KindOf(err) != app.KindInvalidRequest || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Append(t.Context(), key, []app.LogEvent{event(0, "x")}); app.KindOf(err) != app.KindUnavailable {
+		t.Errorf("after Close: %v, want KindUnavailable", err)
+	}
+}
+
+func TestStreamInfosAndTheirOrder(t *testing.T) {
+	s := openStore(t, t.TempDir(), newRows())
+	mustAppend(t, s, streamKey("g", "a"), event(5, "12345"), event(9, "123"))
+	if err := s.flushAndSync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, s, streamKey("g", "b"), event(7, "x"))
+	mustAppend(t, s, streamKey("g", "a"), event(2, "1"), event(24*3600*1000, "2"))
+	infos, err := s.StreamInfos(t.Context(), groupKey("g"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := infos["a"]
+	if !a.FirstEvent.Equal(base.Add(2*time.Millisecond)) || !a.LastEvent.Equal(base.Add(24*time.Hour)) || a.Events != 4 || a.StoredBytes != 10 ||
+		time.Since(a.LastIngestion) > time.Minute {
+		t.Errorf("a is %+v", a)
+	}
+	for _, tt := range []struct {
+		byLast, descending bool
+		want               string
+	}{{false, false, "a b c"}, {false, true, "c b a"}, {true, false, "c b a"}, {true, true, "a b c"}} {
+		names := []string{"b", "c", "a"}
+		OrderStreams(names, infos, tt.byLast, tt.descending)
+		if got := strings.Join(names, " "); got != tt.want {
+			t.Errorf("by last event %v, descending %v: %s, want %s", tt.byLast, tt.descending, got, tt.want)
+		}
+	}
+}

@@ -116,7 +116,7 @@ func (r *Registry) deleteBlob(w http.ResponseWriter, req *http.Request, c call) 
 	if err := r.Links.Unlink(req.Context(), c.key, digest); err != nil {
 		return withRepository(c.key, err)
 	}
-	r.leases.drop(Link{c.key, digest})
+	r.leases.drop(app.BlobKey{Repository: c.key, Digest: digest})
 	w.Header().Set("Content-Length", "0")
 	w.WriteHeader(http.StatusAccepted)
 	return nil

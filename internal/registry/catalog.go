@@ -45,16 +45,10 @@ type Directory interface {
 	Repositories(ctx context.Context, scope app.Scope, after string, limit int) ([]string, error)
 }
 
-// Link is one entry of Links.
-type Link struct {
-	Repository app.RepositoryKey
-	Digest     app.Digest
-}
-
 // LinkAges is an ability of Links that lets garbage collection remove links that no manifest came to need.
 // Without it a link lasts as long as its repository.
 type LinkAges interface {
 	// LinksBefore returns a page of the links made before the time, in the order (account, region, name, digest),
-	// after the given one; the zero Link begins.
-	LinksBefore(ctx context.Context, before time.Time, after Link, limit int) ([]Link, error)
+	// after the given one; the zero key begins.
+	LinksBefore(ctx context.Context, before time.Time, after app.BlobKey, limit int) ([]app.BlobLink, error)
 }

@@ -140,7 +140,7 @@ func (r *Registry) sweepLinks(ctx context.Context) (removed int, err error) {
 	if !ok || r.Now().Before(r.started.Add(r.Grace)) {
 		return 0, nil
 	}
-	var after Link
+	var after app.BlobKey
 	for {
 		page, err := ages.LinksBefore(ctx, r.Now().Add(-r.Grace), after, linkPage)
 		if err != nil {
@@ -160,12 +160,13 @@ func (r *Registry) sweepLinks(ctx context.Context) (removed int, err error) {
 		if len(page) < linkPage {
 			return removed, nil
 		}
-		after = page[len(page)-1]
+		last := page[len(page)-1]
+		after = app.BlobKey{Repository: last.Repository, Digest: last.Digest}
 	}
 }
 
 // sweepRepository judges links of one repository.
-func (r *Registry) sweepRepository(ctx context.Context, links []Link) (removed int, err error) {
+func (r *Registry) sweepRepository(ctx context.Context, links []app.BlobLink) (removed int, err error) {
 	r.commits.Lock()
 	defer r.commits.Unlock()
 	key := links[0].Repository
@@ -180,7 +181,7 @@ func (r *Registry) sweepRepository(ctx context.Context, links []Link) (removed i
 		return 0, err
 	}
 	for _, link := range links {
-		if used[link.Digest] || r.leases.held(link, r.Now()) {
+		if used[link.Digest] || r.leases.held(app.BlobKey{Repository: key, Digest: link.Digest}, r.Now()) {
 			continue
 		}
 		if err := r.Links.Unlink(ctx, key, link.Digest); err != nil && app.KindOf(err) != app.KindNotFound {

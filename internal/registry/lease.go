@@ -12,14 +12,14 @@ import (
 // therefore runs no earlier than Grace after the start.
 type leases struct {
 	mu    sync.Mutex
-	until map[Link]time.Time
+	until map[app.BlobKey]time.Time
 	// pruneAt is the size at which expired entries are dropped next.
 	pruneAt int
 }
 
 const minPrune = 4096
 
-func (l *leases) add(link Link, until, now time.Time) {
+func (l *leases) add(link app.BlobKey, until, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.until[link] = until
@@ -34,13 +34,13 @@ func (l *leases) add(link Link, until, now time.Time) {
 	l.pruneAt = 2 * len(l.until)
 }
 
-func (l *leases) drop(link Link) {
+func (l *leases) drop(link app.BlobKey) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.until, link)
 }
 
-func (l *leases) held(link Link, now time.Time) bool {
+func (l *leases) held(link app.BlobKey, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return now.Before(l.until[link])
@@ -49,5 +49,5 @@ func (l *leases) held(link Link, now time.Time) bool {
 // lease keeps the link for the grace period.
 func (r *Registry) lease(key app.RepositoryKey, digest app.Digest) {
 	now := r.Now()
-	r.leases.add(Link{key, digest}, now.Add(r.Grace), now)
+	r.leases.add(app.BlobKey{Repository: key, Digest: digest}, now.Add(r.Grace), now)
 }

@@ -105,7 +105,7 @@ func New(c Config) (*Registry, error) {
 	c.Limits = c.Limits.withDefaults()
 	r := &Registry{Config: c, started: c.Now()}
 	r.sessions.open = map[string]*session{}
-	r.leases.until = map[Link]time.Time{}
+	r.leases.until = map[app.BlobKey]time.Time{}
 	return r, nil
 }
 

@@ -18,8 +18,9 @@ const (
 	sessionPrefix = "push-"
 	// manifestPrefix marks those that hold a manifest for a moment.
 	manifestPrefix = "manifest-"
-	// handleIdle is how long a resting session keeps its file open: closing it makes the store hash it anew.
-	handleIdle = 2 * time.Minute
+	// handleIdle is how long a resting session keeps its file open: a store may hash it anew when it is opened again,
+	// and may bound how many are open.
+	handleIdle = 10 * time.Second
 	// turnWait is how long a request waits for the one before it on the same session.
 	turnWait = 5 * time.Second
 )

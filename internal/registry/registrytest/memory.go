@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/funade/funade/internal/app"
-	"github.com/funade/funade/internal/registry"
 )
 
 // Memory is a Catalog, Links, LinkAges and Directory in memory. Make it with NewMemory.
@@ -247,22 +246,24 @@ func (m *Memory) LinkedBlobs(context.Context) ([]app.Digest, error) {
 }
 
 // LinksBefore implements registry.LinkAges.
-func (m *Memory) LinksBefore(_ context.Context, before time.Time, after registry.Link, limit int) ([]registry.Link, error) {
+func (m *Memory) LinksBefore(_ context.Context, before time.Time, after app.BlobKey, limit int) ([]app.BlobLink, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var all []registry.Link
+	var all []app.BlobLink
 	for key, r := range m.repos {
 		for d, at := range r.links {
-			if l := (registry.Link{Repository: key, Digest: d}); at.Before(before) && compareLinks(l, after) > 0 {
-				all = append(all, l)
+			if at.Before(before) && compareLinks(app.BlobKey{Repository: key, Digest: d}, after) > 0 {
+				all = append(all, app.BlobLink{Repository: key, Digest: d, LinkedAt: at})
 			}
 		}
 	}
-	slices.SortFunc(all, compareLinks)
+	slices.SortFunc(all, func(a, b app.BlobLink) int {
+		return compareLinks(app.BlobKey{Repository: a.Repository, Digest: a.Digest}, app.BlobKey{Repository: b.Repository, Digest: b.Digest})
+	})
 	return all[:min(limit, len(all))], nil
 }
 
-func compareLinks(a, b registry.Link) int {
+func compareLinks(a, b app.BlobKey) int {
 	return cmp.Or(cmp.Compare(a.Repository.Scope.Account, b.Repository.Scope.Account), cmp.Compare(a.Repository.Scope.Region, b.Repository.Scope.Region),
 		cmp.Compare(a.Repository.Name, b.Repository.Name), cmp.Compare(a.Digest, b.Digest))
 }

@@ -172,16 +172,17 @@ func testLinks(t *testing.T, r Rows) {
 	if !ok {
 		return // an optional ability
 	}
-	first, err := ages.LinksBefore(ctx, time.Now().Add(time.Hour), registry.Link{}, 1)
-	if err != nil || !slices.Equal(first, []registry.Link{{Repository: one, Digest: digest("a")}}) {
-		t.Errorf("the first link is %v, %v", first, err)
+	soon := time.Now().Add(time.Hour)
+	first, err := ages.LinksBefore(ctx, soon, app.BlobKey{}, 1)
+	if err != nil || len(first) != 1 || first[0].Repository != one || first[0].Digest != digest("a") {
+		t.Errorf("the first link is %v, %v, want a of one", first, err)
 		return
 	}
-	rest, err := ages.LinksBefore(ctx, time.Now().Add(time.Hour), first[0], 10)
-	if err != nil || !slices.Equal(rest, []registry.Link{{Repository: two, Digest: digest("b")}}) {
-		t.Errorf("the other links are %v, %v", rest, err)
+	rest, err := ages.LinksBefore(ctx, soon, app.BlobKey{Repository: one, Digest: digest("a")}, 10)
+	if err != nil || len(rest) != 1 || rest[0].Repository != two || rest[0].Digest != digest("b") {
+		t.Errorf("the other links are %v, %v, want b of two", rest, err)
 	}
-	if none, err := ages.LinksBefore(ctx, time.Now().Add(-time.Hour), registry.Link{}, 10); err != nil || len(none) > 0 {
+	if none, err := ages.LinksBefore(ctx, time.Now().Add(-time.Hour), app.BlobKey{}, 10); err != nil || len(none) > 0 {
 		t.Errorf("links before they were made: %v, %v", none, err)
 	}
 }

@@ -366,6 +366,29 @@ func TestDeleteGroupAndStream(t *testing.T) {
 	}
 }
 
+func TestReplayedDeleteSparesTheNextLife(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, dir, newRows())
+	key := streamKey("g", "s")
+	mustAppend(t, s, key, event(0, "first life"))
+	if err := s.DeleteGroup(t.Context(), key.Group); err != nil {
+		t.Fatal(err)
+	}
+	const n = 20_000 // enough for a block, which no checkpoint follows
+	var events []app.LogEvent
+	for i := range n {
+		events = append(events, event(int64(i), "line %06d", i))
+	}
+	mustAppend(t, s, key, events...)
+	mustAppend(t, s, streamKey("g", "other"), event(0, "x"))
+	if len(s.listGroup(groupDir(key.Group))) == 0 {
+		t.Fatal("the test needs a block on disk")
+	}
+	abandon(t, s)
+	s = openStore(t, dir, newRows())
+	equal(t, all(t, s, key, 0), lines(0, n))
+}
+
 func TestTornTailKeepsEverythingBefore(t *testing.T) {
 	dir := t.TempDir()
 	s := openStore(t, dir, newRows())

@@ -132,8 +132,8 @@ func (d *Dataplane) ensureLink(i *iface, ns *os.File) error {
 		return fmt.Errorf("cannot create link %s: interface %s has that name", name, old.Attrs().Alias)
 	}
 	if old != nil { // its other end is somewhere else, or it was never finished
-		if err := d.mgmt.LinkDel(old); err != nil {
-			return fmt.Errorf("cannot delete link %s: %w", name, err)
+		if err := deleteLink(d.mgmt, name); err != nil {
+			return err
 		}
 	}
 	l := &netlink.Veth{

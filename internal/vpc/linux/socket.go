@@ -1,7 +1,6 @@
 package linux
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -9,8 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -18,6 +15,7 @@ import (
 
 	"github.com/funade/funade/internal/app"
 	"github.com/funade/funade/internal/vpc/linux/resolver"
+	"github.com/funade/funade/internal/vpc/linux/sockettable"
 )
 
 // Dial implements vpc.Sockets. Only the socket is made inside the management namespace; it stays there while
@@ -221,11 +219,12 @@ func (d *Dataplane) ListeningPorts(ctx context.Context, id app.InterfaceID) ([]i
 			if err != nil {
 				return err
 			}
-			ports, err = appendListening(ports, f)
+			found, err := sockettable.Listening(f)
 			f.Close()
 			if err != nil {
 				return err
 			}
+			ports = append(ports, found...)
 		}
 		return nil
 	})
@@ -234,24 +233,6 @@ func (d *Dataplane) ListeningPorts(ctx context.Context, id app.InterfaceID) ([]i
 	}
 	slices.Sort(ports)
 	return slices.Compact(ports), nil
-}
-
-// appendListening adds the ports in state LISTEN of a table in the form of /proc/net/tcp.
-func appendListening(ports []int, r interface{ Read([]byte) (int, error) }) ([]int, error) {
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
-		if len(fields) < 4 || fields[3] != "0A" {
-			continue
-		}
-		_, hex, ok := strings.Cut(fields[1], ":")
-		port, err := strconv.ParseUint(hex, 16, 16)
-		if !ok || err != nil || port == 0 {
-			return ports, fmt.Errorf("cannot read socket table line %q", lines.Text())
-		}
-		ports = append(ports, int(port))
-	}
-	return ports, lines.Err()
 }
 
 // startResolver listens on the resolver's address inside and asks upstreams from the host's namespace.

@@ -37,7 +37,7 @@ func (c *Control) newConfig(tx *store.Tx, scope app.Scope, in CreateServiceInput
 		return config, err
 	}
 	if in.Source.AutoDeployments == nil {
-		config.Source.AutoDeployments = ref.Local && ref.Repository.Scope == scope && ref.Digest == ""
+		config.Source.AutoDeployments = ref.Local && ref.Repository.Scope.Account == scope.Account
 	}
 	return c.mergeConfig(tx, scope, config, UpdateServiceInput{
 		Source: &in.Source, Instance: in.Instance, HealthCheck: in.HealthCheck, ScalingARN: in.ScalingARN,

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/funade/funade/internal/app"
@@ -30,6 +31,7 @@ type metaCursor struct {
 	Name    string        `json:"name"`
 	Value   int64         `json:"value"`
 	Last    int64         `json:"lastTimestamp"`
+	Moved   int64         `json:"moved"`
 }
 
 type metaDeleted struct {
@@ -174,9 +176,14 @@ func (s *Store) metaPath() string { return filepath.Join(s.dir, "meta.json") }
 func (s *Store) writeMeta() error {
 	m := meta{LSN: s.commit.lsn, Bytes: s.bytes.Load()}
 	s.mu.Lock()
+	forget := s.now().Add(-CursorLife).UnixMilli()
 	for k, c := range s.cursors {
+		if c.moved < forget && !strings.HasPrefix(k.name, cursorPrefix) {
+			delete(s.cursors, k)
+			continue
+		}
 		m.Cursors = append(m.Cursors, metaCursor{Account: c.group.Scope.Account, Region: c.group.Scope.Region,
-			Group: c.group.Name, Name: k.name, Value: c.value, Last: c.last})
+			Group: c.group.Name, Name: k.name, Value: c.value, Last: c.last, Moved: c.moved})
 	}
 	s.mu.Unlock()
 	for i := range s.shards {

@@ -199,7 +199,7 @@ func (s *Store) applyAppend(o *op, now time.Time, stored func(day int64) bool) {
 	if o.cursor != nil {
 		s.mu.Lock()
 		key := cursorKey{o.dir, o.cursor.Name}
-		state := cursorState{group: o.key.Group, value: o.cursor.Value, last: s.cursors[key].last}
+		state := cursorState{group: o.key.Group, value: o.cursor.Value, last: s.cursors[key].last, moved: o.ingested}
 		for i := range o.parts {
 			state.last = max(state.last, o.parts[i].maxTS)
 		}

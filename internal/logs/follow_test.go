@@ -160,3 +160,56 @@ func TestStreamInfosAndTheirOrder(t *testing.T) {
 		}
 	}
 }
+
+func TestPageLimits(t *testing.T) {
+	s := openStore(t, t.TempDir(), newRows())
+	key := streamKey("g", "s")
+	for i := range 12 {
+		mustAppend(t, s, key, event(int64(i), "%d %s", i, strings.Repeat("x", 200<<10)))
+	}
+	out, err := s.GetEvents(t.Context(), GetEventsInput{Stream: key, FromHead: true})
+	if err != nil || len(out.Events) != 5 {
+		t.Fatalf("%d events of 200 KiB in a page of 1 MiB, %v", len(out.Events), err)
+	}
+	if n := len(all(t, s, key, 0)); n != 12 {
+		t.Errorf("%d events over all pages, want 12", n)
+	}
+}
+
+func TestForgottenCursors(t *testing.T) {
+	dir, now := t.TempDir(), base
+	open := func() *Store {
+		t.Helper()
+		s, err := Open(Config{Dir: dir, Groups: newRows(), Now: func() time.Time { return now }, Logger: quiet})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := open()
+	key := streamKey("g", "s")
+	for _, name := range []string{"old", cursorName("/file")} {
+		if err := s.AppendCursor(t.Context(), key, []app.LogEvent{event(0, "x")}, Cursor{Name: name, Value: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(CursorLife + time.Hour)
+	s = open()
+	if err := s.AppendCursor(t.Context(), key, nil, Cursor{Name: "new", Value: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.flushAndSync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"old": false, "new": true, cursorName("/file"): true} {
+		if _, ok := s.Cursor(t.Context(), key.Group, name); ok != want {
+			t.Errorf("cursor %s is remembered: %v, want %v", name, ok, want)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -48,6 +48,9 @@ const (
 	maxIndexEntries = 50_000
 )
 
+// CursorLife is how long a cursor that does not move is remembered.
+const CursorLife = 30 * 24 * time.Hour
+
 const (
 	// idleCheckpoint empties heads that nobody has appended to for so long.
 	idleCheckpoint = 10 * time.Minute

@@ -67,7 +67,7 @@ func (s *Store) readMeta() error {
 	s.commit.lsn = m.LSN
 	s.bytes.Store(m.Bytes) // a crash makes it inexact until Maintain counts
 	for _, c := range m.Cursors {
-		state := cursorState{value: c.Value, last: c.Last}
+		state := cursorState{value: c.Value, last: c.Last, moved: c.Moved}
 		state.group.Scope.Account, state.group.Scope.Region, state.group.Name = c.Account, c.Region, c.Group
 		s.cursors[cursorKey{groupDir(state.group), c.Name}] = state
 	}

@@ -29,7 +29,8 @@ type Config struct {
 }
 
 // Cursor is a named number stored in the same synced write as events, so that a source resumes
-// exactly behind them. Values of one name only grow.
+// exactly behind them. Values of one name only grow. One that has not moved for CursorLife is
+// forgotten, except the collector's own, which go with their files.
 type Cursor struct {
 	Name  string
 	Value int64
@@ -77,6 +78,8 @@ type cursorState struct {
 	value int64
 	// last is the timestamp of the last event stored with the cursor, 0 = none.
 	last int64
+	// moved is when the value was stored, in milliseconds.
+	moved int64
 }
 
 const shardCount = 64

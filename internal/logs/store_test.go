@@ -598,18 +598,3 @@ func TestFilesArePrivateAndNamesCannotEscape(t *testing.T) {
 		t.Error("a second store on the same directory opened")
 	}
 }
-
-func TestPageLimits(t *testing.T) {
-	s := openStore(t, t.TempDir(), newRows())
-	key := streamKey("g", "s")
-	for i := range 12 {
-		mustAppend(t, s, key, event(int64(i), "%d %s", i, strings.Repeat("x", 200<<10)))
-	}
-	out, err := s.GetEvents(t.Context(), GetEventsInput{Stream: key, FromHead: true})
-	if err != nil || len(out.Events) != 5 {
-		t.Fatalf("%d events of 200 KiB in a page of 1 MiB, %v", len(out.Events), err)
-	}
-	if n := len(all(t, s, key, 0)); n != 12 {
-		t.Errorf("%d events over all pages, want 12", n)
-	}
-}

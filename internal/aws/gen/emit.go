@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"go/format"
 	"path"
-	"slices"
 	"strings"
 )
 
@@ -89,7 +88,7 @@ func (p *plan) emitTypes(f *file) error {
 				f.imports = []string{"time"}
 			}
 			var notes []string
-			if slices.Contains(s.Required, m.name) {
+			if p.required(s.modelShape, m) {
 				notes = append(notes, "required")
 			}
 			if p.model.Shapes[m.Shape].Sensitive {

@@ -30,7 +30,7 @@ func (p *plan) schemaFields(s planShape) ([]string, error) {
 			var b strings.Builder
 			b.WriteString("Members: []shape.Member{\n")
 			for _, m := range s.Members {
-				b.WriteString(p.member(m, slices.Contains(s.Required, m.name)) + ",\n")
+				b.WriteString(p.member(m, p.required(s.modelShape, m)) + ",\n")
 			}
 			add("%s}", b.String())
 		}

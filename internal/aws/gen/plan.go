@@ -120,6 +120,12 @@ func (p *plan) operation(name string) planOperation {
 	return o
 }
 
+// required reports whether a member has to be there. A boolean never has to, whatever the model says: SDKs whose
+// booleans are plain values leave false out.
+func (p *plan) required(s *modelShape, m namedRef) bool {
+	return slices.Contains(s.Required, m.name) && p.model.Shapes[m.Shape].Type != "boolean"
+}
+
 // code is an error's name on the wire.
 func (s *modelShape) code(name string) string {
 	if s.Error.Code != "" {

@@ -162,7 +162,7 @@ var model = shape.NewModel([]shape.Schema{
 	}},
 	/* 40 */ {Name: "CustomDomain", Kind: shape.Structure, Members: []shape.Member{
 		{Name: "DomainName", Ref: 71, Required: true},
-		{Name: "EnableWWWSubdomain", Ref: 123, Required: true},
+		{Name: "EnableWWWSubdomain", Ref: 123},
 		{Name: "CertificateValidationRecords", Ref: 16},
 		{Name: "Status", Ref: 41, Required: true},
 	}},
@@ -485,7 +485,7 @@ var model = shape.NewModel([]shape.Schema{
 	/* 149 */ {Name: "ServiceMaxResults", Kind: shape.Integer, Min: new(int64(1)), Max: new(int64(20))},
 	/* 150 */ {Name: "ServiceName", Kind: shape.String, Min: new(int64(4)), Max: new(int64(40)), Pattern: &shape.Pattern{Text: `[A-Za-z0-9][A-Za-z0-9-_]{3,39}`, Expr: `^(?:[A-Za-z0-9][A-Za-z0-9-_]{3,39})$`}},
 	/* 151 */ {Name: "ServiceObservabilityConfiguration", Kind: shape.Structure, Members: []shape.Member{
-		{Name: "ObservabilityEnabled", Ref: 13, Required: true},
+		{Name: "ObservabilityEnabled", Ref: 13},
 		{Name: "ObservabilityConfigurationArn", Ref: 3},
 	}},
 	/* 152 */ {Name: "ServiceStatus", Kind: shape.String, Enum: []string{"CREATE_FAILED", "RUNNING", "DELETED", "DELETE_FAILED", "PAUSED", "OPERATION_IN_PROGRESS"}},

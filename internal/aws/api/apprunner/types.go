@@ -190,7 +190,7 @@ type CreateVpcIngressConnectionOutput struct {
 // CustomDomain is a structure of the model.
 type CustomDomain struct {
 	DomainName                   *string // required
-	EnableWWWSubdomain           *bool   // required
+	EnableWWWSubdomain           *bool
 	CertificateValidationRecords []CertificateValidationRecord
 	Status                       CustomDomainAssociationStatus // required
 }
@@ -591,7 +591,7 @@ type Service struct {
 
 // ServiceObservabilityConfiguration is a structure of the model.
 type ServiceObservabilityConfiguration struct {
-	ObservabilityEnabled          *bool // required
+	ObservabilityEnabled          *bool
 	ObservabilityConfigurationArn *string
 }
 

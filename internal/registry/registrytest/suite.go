@@ -22,6 +22,8 @@ type Rows struct {
 	Catalog registry.Catalog
 	Links   registry.Links
 	Create  func(key app.RepositoryKey, immutable bool)
+	// Now is the rows' clock.
+	Now func() time.Time
 }
 
 // TestRows is the suite that every Catalog with its Links must pass. open returns an empty one.
@@ -90,7 +92,7 @@ func testTags(t *testing.T, r Rows) {
 		t.Errorf("the tags are %q and %q, want v1 and latest v2", a, b)
 	}
 	m, err := r.Catalog.Manifest(ctx, key, "latest")
-	if want := manifest(key, "b"); err != nil || m.Digest != want.Digest || m.ImageSize != want.ImageSize || !slices.Equal(m.Blobs, want.Blobs) || !m.PushedAt.Equal(want.PushedAt) {
+	if want := manifest(key, "b"); err != nil || m.Digest != want.Digest || m.ImageSize != want.ImageSize || !slices.Equal(m.Blobs, want.Blobs) || m.PushedAt.IsZero() {
 		t.Errorf("Manifest(latest) = %+v, %v, want %+v", m, err, want)
 	}
 	roots, err := r.Catalog.Roots(ctx)
@@ -172,7 +174,7 @@ func testLinks(t *testing.T, r Rows) {
 	if !ok {
 		return // an optional ability
 	}
-	soon := time.Now().Add(time.Hour)
+	soon := r.Now().Add(time.Hour)
 	first, err := ages.LinksBefore(ctx, soon, app.BlobKey{}, 1)
 	if err != nil || len(first) != 1 || first[0].Repository != one || first[0].Digest != digest("a") {
 		t.Errorf("the first link is %v, %v, want a of one", first, err)
@@ -182,7 +184,7 @@ func testLinks(t *testing.T, r Rows) {
 	if err != nil || len(rest) != 1 || rest[0].Repository != two || rest[0].Digest != digest("b") {
 		t.Errorf("the other links are %v, %v, want b of two", rest, err)
 	}
-	if none, err := ages.LinksBefore(ctx, time.Now().Add(-time.Hour), app.BlobKey{}, 10); err != nil || len(none) > 0 {
+	if none, err := ages.LinksBefore(ctx, r.Now().Add(-time.Hour), app.BlobKey{}, 10); err != nil || len(none) > 0 {
 		t.Errorf("links before they were made: %v, %v", none, err)
 	}
 }

@@ -11,7 +11,7 @@ import (
 func TestMemory(t *testing.T) {
 	registrytest.TestRows(t, func(*testing.T) registrytest.Rows {
 		m := registrytest.NewMemory(time.Now)
-		return registrytest.Rows{Catalog: m, Links: m, Create: m.Create}
+		return registrytest.Rows{Catalog: m, Links: m, Create: m.Create, Now: time.Now}
 	})
 }
 

@@ -93,6 +93,32 @@ func (s eventSink) Ship(ctx context.Context, key app.LogStreamKey, events []app.
 	return s.store.AppendCursor(ctx, key, events, logs.Cursor{Name: "events/" + key.Stream, Value: seq})
 }
 
+// logKeeper gives the retention converger the log store.
+type logKeeper struct {
+	store  *logs.Store
+	groups logs.Groups
+}
+
+// Maintain applies retention and the byte cap; only what the cap dropped is worth telling.
+func (k logKeeper) Maintain(ctx context.Context, now time.Time) ([]converge.DroppedLogs, error) {
+	dropped, err := k.store.Maintain(ctx, now)
+	var out []converge.DroppedLogs
+	for _, d := range dropped {
+		if d.Reason == logs.ReasonCap {
+			out = append(out, converge.DroppedLogs{Group: d.Group, Day: d.Day, Bytes: d.Bytes})
+		}
+	}
+	return out, err
+}
+
+// Note appends one line.
+func (k logKeeper) Note(ctx context.Context, key app.LogStreamKey, e app.LogEvent) error {
+	if err := k.groups.Ensure(ctx, key); err != nil {
+		return err
+	}
+	return k.store.Append(ctx, key, []app.LogEvent{e})
+}
+
 // follower gives the collector the files of instances.
 type follower struct{ *logs.Collector }
 

@@ -341,6 +341,7 @@ func (d *daemon) converge(ctx context.Context) {
 	d.prober = health.New(health.Config{Dial: d.network.Dial, Report: checks.Report})
 	images := converge.NewImages(d.store, d.engine, d.reference, time.Now)
 	events := converge.NewEvents(d.store, eventSink{d.logs, d.control.LogGroups()})
+	retention := converge.NewRetention(logKeeper{d.logs, d.control.LogGroups()}, time.Now)
 	runner := operation.NewRunner(d.store, time.Now, id.Source{})
 	keeper := d.control.Keeper()
 	garbage := registry.Collector{Registry: d.registry}
@@ -355,7 +356,7 @@ func (d *daemon) converge(ctx context.Context) {
 		func() { events.Run(ctx) },
 		func() { d.collector.Run(ctx) },
 		func() { _ = garbage.Run(ctx) },
-		func() { d.maintainLogs(ctx) },
+		func() { retention.Run(ctx) },
 	} {
 		d.work.Go(run)
 	}
@@ -456,15 +457,4 @@ func (d *daemon) apiHandler() (http.Handler, error) {
 // problems says what about this machine limits the install.
 func (d *daemon) problems() []string {
 	return append(d.network.Problems(), d.engine.Capabilities().Missing...)
-}
-
-// maintainLogs applies retention and the byte cap.
-func (d *daemon) maintainLogs(ctx context.Context) {
-	converge.Loop(ctx, "logs", func() []<-chan struct{} { return nil }, time.Minute, func(ctx context.Context) error {
-		dropped, err := d.logs.Maintain(ctx, time.Now())
-		for _, g := range dropped {
-			slog.Warn("log events dropped: all groups together reached the limit of --logs-max-bytes", "group", g)
-		}
-		return err
-	})
 }

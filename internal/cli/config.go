@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // ServerConfig is everything that funade server can be told. Flag, FUNADE_ variable and key of the configuration
@@ -36,10 +35,6 @@ type ServerConfig struct {
 
 	UploadSessions int      `help:"Registry uploads that may be in progress at the same time." default:"64" env:"FUNADE_UPLOAD_SESSIONS" placeholder:"N"`
 	UploadMaxBytes ByteSize `help:"Limit of one blob pushed to the registry." default:"10GiB" env:"FUNADE_UPLOAD_MAX_BYTES" placeholder:"SIZE"`
-
-	StartTimeout   time.Duration `help:"Time from first start to healthy, for services that set none." default:"300s" env:"FUNADE_START_TIMEOUT"`
-	StopTimeout    time.Duration `help:"Time between the stop signal and SIGKILL, for services that set none." default:"30s" env:"FUNADE_STOP_TIMEOUT"`
-	RequestTimeout time.Duration `help:"Time for one request, for services that set none." default:"120s" env:"FUNADE_REQUEST_TIMEOUT"`
 }
 
 type serverCmd struct {
@@ -108,15 +103,6 @@ func (c *ServerConfig) validateLimits(bad func(field string, value any, remedy s
 	}
 	if c.UploadMaxBytes < 1<<20 {
 		bad("upload-max-bytes", c.UploadMaxBytes, "give at least 1MiB")
-	}
-	for _, d := range []struct {
-		field string
-		value time.Duration
-		max   time.Duration
-	}{{"start-timeout", c.StartTimeout, time.Hour}, {"stop-timeout", c.StopTimeout, 10 * time.Minute}, {"request-timeout", c.RequestTimeout, time.Hour}} {
-		if d.value < time.Second || d.value > d.max {
-			bad(d.field, d.value, "give a time from 1s to "+d.max.String())
-		}
 	}
 }
 

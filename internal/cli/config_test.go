@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // serve runs funade server with args and returns the configuration that reached Serve.
@@ -30,7 +29,7 @@ func TestServerDefaults(t *testing.T) {
 		t.Fatalf("exit %d: %s", code, stderr)
 	}
 	if c.API != "127.0.0.1:4566" || c.HTTP != "127.0.0.1:80" || c.HTTPS != "127.0.0.1:443" || c.Data != "/var/lib/funade" ||
-		c.Domain != "apps.localhost" || c.Account != "000000000000" || c.Region != "us-east-1" || c.StartTimeout != 300*time.Second {
+		c.Domain != "apps.localhost" || c.Account != "000000000000" || c.Region != "us-east-1" {
 		t.Errorf("defaults are %+v", c)
 	}
 }
@@ -94,7 +93,6 @@ func TestServerRefuses(t *testing.T) {
 		"cidr":          {[]string{"--allow-dial", "10.0.0.0"}, []string{"--allow-dial"}},
 		"size":          {[]string{"--logs-max-bytes", "5 apples"}, []string{"--logs-max-bytes", "512MiB"}},
 		"small":         {[]string{"--logs-max-bytes", "1MiB"}, []string{"--logs-max-bytes 1MiB", "at least 16MiB"}},
-		"timeout":       {[]string{"--start-timeout", "0s"}, []string{"--start-timeout 0s", "1s to 1h"}},
 		"several":       {[]string{"--account", "1", "--region", "x"}, []string{"--account 1", "--region x"}},
 		"unknown flag":  {[]string{"--frobnicate"}, []string{"frobnicate"}},
 		"missing file":  {[]string{"--config", "/nonexistent/funade.yaml"}, []string{"cannot read configuration file"}},
@@ -116,12 +114,11 @@ func TestServerRefuses(t *testing.T) {
 
 func TestConfigFileRefusesUnknownKeys(t *testing.T) {
 	for content, want := range map[string]string{
-		"portt: 1\n":            `unknown key "portt"`,
-		"domain: {a: b}\n":      "line 1",
-		"config: other.yaml\n":  `unknown key "config"`,
-		"- a\n":                 "cannot",
-		"account: \"x\"\n":      "--account x",
-		"start-timeout: 5min\n": "start-timeout",
+		"portt: 1\n":           `unknown key "portt"`,
+		"domain: {a: b}\n":     "line 1",
+		"config: other.yaml\n": `unknown key "config"`,
+		"- a\n":                "cannot",
+		"account: \"x\"\n":     "--account x",
 	} {
 		file := filepath.Join(t.TempDir(), "funade.yaml")
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {

@@ -1,8 +1,10 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"slices"
+	"time"
 
 	"github.com/funade/funade/internal/app"
 	"github.com/funade/funade/internal/control/operation"
@@ -222,6 +224,28 @@ func (k *Catalog) Unlink(ctx context.Context, key app.RepositoryKey, digest app.
 		store.Control.BlobLinks.Delete(tx, app.BlobKey{Repository: key, Digest: digest})
 		return nil
 	})
+}
+
+// LinksBefore returns a page of the links made before the time, in the order of their keys after the given one.
+func (k *Catalog) LinksBefore(ctx context.Context, before time.Time, after app.BlobKey, limit int) ([]app.BlobLink, error) {
+	var out []app.BlobLink
+	err := k.c.store.View(ctx, func(tx *store.Tx) error {
+		for l := range store.BlobLinks.All(tx) {
+			if len(out) == limit {
+				break
+			}
+			if l.LinkedAt.Before(before) && compareLinks(app.BlobKey{Repository: l.Repository, Digest: l.Digest}, after) > 0 {
+				out = append(out, l)
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+func compareLinks(a, b app.BlobKey) int {
+	return cmp.Or(cmp.Compare(a.Repository.Scope.Account, b.Repository.Scope.Account), cmp.Compare(a.Repository.Scope.Region, b.Repository.Scope.Region),
+		cmp.Compare(a.Repository.Name, b.Repository.Name), cmp.Compare(a.Digest, b.Digest))
 }
 
 // LinkedBlobs returns every linked blob of the install.

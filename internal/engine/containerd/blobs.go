@@ -37,6 +37,10 @@ func (e *Engine) Open(ctx context.Context, d app.Digest) (io.ReadSeekCloser, int
 	if err := dgst.Validate(); err != nil {
 		return nil, 0, app.Errorf(app.KindInvalidRequest, string(d), "%q is not a digest: %w", d, err)
 	}
+	dgst, err := e.storedAs(ctx, dgst)
+	if err != nil {
+		return nil, 0, diskError(string(d), err)
+	}
 	ra, err := e.content.ReaderAt(ctx, ocispec.Descriptor{Digest: dgst})
 	if errdefs.IsNotFound(err) {
 		return nil, 0, app.Errorf(app.KindNotFound, string(d), "no blob %s", d)
@@ -149,6 +153,9 @@ func (u *upload) Commit(ctx context.Context, d app.Digest, size int64) error {
 	dgst := digest.Digest(d)
 	if err := dgst.Validate(); err != nil {
 		return u.reject(ctx, app.Errorf(app.KindInvalidRequest, string(d), "%q is not a digest: %w", d, err))
+	}
+	if dgst.Algorithm() == digest.SHA512 {
+		return u.commitSHA512(ctx, dgst, size)
 	}
 	if size >= 0 && size != u.offset {
 		return u.reject(ctx, app.Errorf(app.KindInvalidRequest, string(d), "blob %s has %d bytes, not %d", d, u.offset, size))

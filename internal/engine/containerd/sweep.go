@@ -57,7 +57,11 @@ func (e *Engine) Sweep(ctx context.Context, keep map[app.Digest]struct{}, before
 	ctx = e.scope(ctx)
 	kept := map[digest.Digest]bool{}
 	for d := range keep {
-		e.keepTree(ctx, digest.Digest(d), kept, 0)
+		stored, err := e.storedAs(ctx, digest.Digest(d))
+		if err != nil {
+			return 0, err
+		}
+		e.keepTree(ctx, stored, kept, 0)
 	}
 	layersBefore, err := e.layerUsage(ctx)
 	if err != nil {

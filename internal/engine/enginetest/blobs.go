@@ -2,6 +2,8 @@ package enginetest
 
 import (
 	"bytes"
+	"crypto/sha512"
+	"encoding/hex"
 	"encoding/json"
 	"io"
 	"testing"
@@ -83,6 +85,39 @@ func blobs(t *testing.T, h *Harness) {
 	if !has(t, h.Blobs, empty) {
 		t.Error("the empty blob is missing")
 	}
+	sha512Blob(t, h)
+}
+
+// sha512Blob: OCI's other digest algorithm finds the same content.
+func sha512Blob(t *testing.T, h *Harness) {
+	data := unique()
+	sum := sha512.Sum512(data)
+	d := app.Digest("sha512:" + hex.EncodeToString(sum[:]))
+	for range 2 { // once more is fine
+		u, err := h.Blobs.Upload(t.Context(), "sha512")
+		if err != nil {
+			t.Fatalf("Upload: %v", err)
+		}
+		if _, err := u.Write(data); err != nil {
+			t.Fatalf("Write: %v", err)
+		}
+		if err := u.Commit(t.Context(), d, int64(len(data))); err != nil {
+			t.Fatalf("Commit: %v", err)
+		}
+		u.Close()
+	}
+	if _, err := h.Blobs.Sweep(t.Context(), map[app.Digest]struct{}{d: {}}, time.Now().Add(time.Hour)); err != nil {
+		t.Fatalf("Sweep: %v", err)
+	}
+	if !has(t, h.Blobs, d) {
+		t.Error("the blob pushed by its sha512 is missing")
+	}
+	u, err := h.Blobs.Upload(t.Context(), "sha512")
+	if err != nil {
+		t.Fatalf("Upload: %v", err)
+	}
+	wantError(t, u.Commit(t.Context(), d, -1), app.KindInvalidRequest, "digest")
+	u.Close()
 }
 
 func uploadErrors(t *testing.T, h *Harness) {

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/hex"
 	"encoding/json"
 	"io"
 	"sort"
+	"strings"
 	"time"
 
 	"github.com/funade/funade/internal/app"
@@ -90,8 +92,7 @@ func (s *session) Commit(_ context.Context, d app.Digest, size int64) error {
 	}
 	s.done = true
 	delete(e.sessions, s.ref)
-	sum := sha256.Sum256(s.data)
-	if got := app.Digest("sha256:" + hex.EncodeToString(sum[:])); got != d {
+	if got := digestOf(d, s.data); got != d {
 		return app.Errorf(app.KindInvalidRequest, string(d), "the bytes received have digest %s, not %s", got, d)
 	}
 	if size >= 0 && size != int64(len(s.data)) {
@@ -99,6 +100,16 @@ func (s *session) Commit(_ context.Context, d app.Digest, size int64) error {
 	}
 	e.blobs[d] = storedBlob{data: s.data, pushed: e.opts.Now()}
 	return nil
+}
+
+// digestOf hashes with the algorithm of like, sha256 unless it says sha512.
+func digestOf(like app.Digest, data []byte) app.Digest {
+	if strings.HasPrefix(string(like), "sha512:") {
+		sum := sha512.Sum512(data)
+		return app.Digest("sha512:" + hex.EncodeToString(sum[:]))
+	}
+	sum := sha256.Sum256(data)
+	return app.Digest("sha256:" + hex.EncodeToString(sum[:]))
 }
 
 // Abort drops a session.

@@ -42,7 +42,8 @@ type attempt struct {
 
 // NewRunner makes a runner; call Run, or Pass again and again. It is for one goroutine.
 func NewRunner(st *store.Store, now func() time.Time, ids id.Source) *Runner {
-	return &Runner{store: st, now: now, ids: ids, since: now(), last: now(), retry: map[app.OperationID]attempt{}}
+	clock := func() time.Time { return now().UTC().Truncate(time.Millisecond) } // as rows keep it
+	return &Runner{store: st, now: clock, ids: ids, since: clock(), last: clock(), retry: map[app.OperationID]attempt{}}
 }
 
 // Run advances operations until ctx ends.

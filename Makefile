@@ -38,7 +38,7 @@ unit: ## unit tests and tests of single packages against the kernel, with the ra
 	go test -race -timeout 15m -tags '$(TAGS)' $(ASROOT) $(UNIT)
 
 stories: build ## the real program, told by the real clients
-	FUNADE_BIN=$(CURDIR)/bin/funade go test -timeout 20m -count=1 $(ASROOT) $(WHOLE)
+	FUNADE_BIN=$(CURDIR)/bin/funade go test -timeout 20m -count=1 -p 1 -parallel 2 $(ASROOT) $(WHOLE)
 
 sim: ## the control plane with a fake world and faults at every seam; SEEDS=n
 	FUNADE_SIM_SEEDS=$(SEEDS) go test -timeout 15m -count=1 ./test/sim/...

@@ -22,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/apprunner"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/funade/funade/internal/aws/api/funade"
 	"github.com/funade/funade/internal/aws/sigv4"
@@ -105,7 +106,7 @@ func newClients(cfg aws.Config, caBundle string) (*clients, error) {
 		return nil, err
 	}
 	hc := &http.Client{Transport: transport, Timeout: 2 * time.Minute}
-	cfg.HTTPClient = hc
+	cfg.HTTPClient, cfg.Logger = hc, logging.Nop{} // what matters comes back as an error
 	cfg.Retryer = func() aws.Retryer {
 		return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts = 4; o.MaxBackoff = time.Second })
 	}

@@ -17,9 +17,8 @@ import (
 const (
 	watchEvery = 300 * time.Millisecond
 	// lastEvents bounds the wait for the events that are shipped to the logs after an operation has ended.
-	lastEvents     = 2 * time.Second
-	lastLines      = 10
-	clockTolerance = 2 * time.Second
+	lastEvents = 2 * time.Second
+	lastLines  = 10
 )
 
 // failedOperation is an operation that ended otherwise than wanted.
@@ -60,7 +59,7 @@ func (c *clients) wait(ctx context.Context, s *types.Service, operation string, 
 		if err != nil {
 			return err
 		}
-		w.since = aws.ToTime(op.StartedAt).Add(-clockTolerance)
+		w.since = aws.ToTime(op.StartedAt)
 		ended := op.EndedAt != nil
 		if err := w.events(ctx); err != nil {
 			return err

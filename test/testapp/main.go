@@ -39,16 +39,15 @@ func main() {
 		}
 	}
 	srv := &http.Server{Addr: ":" + cmp.Or(os.Getenv("LISTEN"), os.Getenv("PORT"), "8080"), Handler: routes(), ReadHeaderTimeout: 10 * time.Second}
-	go func() {
-		<-ctx.Done()
-		log.Print("testapp got SIGTERM")
-		drain, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		_ = srv.Shutdown(drain) // main ends either way
-		os.Exit(0)
-	}()
+	go func() { log.Print(srv.ListenAndServe()) }()
 	log.Printf("testapp listens on %s", srv.Addr)
-	log.Fatal(srv.ListenAndServe())
+	<-ctx.Done()
+	log.Print("testapp got SIGTERM")
+	drain, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := srv.Shutdown(drain); err != nil {
+		log.Fatal(err)
+	}
 }
 
 func routes() http.Handler {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -181,17 +183,33 @@ func (d *Dataplane) finishLink(l netlink.Link, i *iface) error {
 }
 
 // prepareInstance closes IPv6 and opens what an unprivileged process may do, before the namespace has a link.
-// ping_group_range counts the host's groups, so a range below 2^31 covers the mapped ones too.
 func prepareInstance() error {
 	for _, link := range []string{"all", "default"} {
 		if err := disableIPv6(link); err != nil {
 			return err
 		}
 	}
-	if err := setSysctl("ipv4/ping_group_range", "0 2147483647"); err != nil {
+	gids, err := os.ReadFile("/proc/thread-self/gid_map")
+	if err != nil {
+		return fmt.Errorf("cannot read the groups of this user namespace: %w", err)
+	}
+	if err := setSysctl("ipv4/ping_group_range", pingGroups(string(gids))); err != nil {
 		return err
 	}
 	return setSysctl("ipv4/ip_unprivileged_port_start", "0")
+}
+
+// pingGroups returns the widest value of ping_group_range for a gid_map: the kernel counts the writer's groups, of which
+// instances' groups are a part, and takes none above 2^31-1 and none that is not mapped.
+func pingGroups(gidMap string) string {
+	last := int64(0)
+	for line := range strings.Lines(gidMap) {
+		var inside, outside, count int64
+		if n, err := fmt.Sscan(line, &inside, &outside, &count); n == 3 && err == nil && inside <= last+1 {
+			last = max(last, min(inside+count-1, math.MaxInt32))
+		}
+	}
+	return fmt.Sprintf("0 %d", last)
 }
 
 // configureInstance sets up lo and eth0 inside the instance's namespace, on a thread that is there.

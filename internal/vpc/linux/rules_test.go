@@ -27,3 +27,17 @@ func TestRangesAreMergedAndReadBack(t *testing.T) {
 		}
 	}
 }
+
+func TestPingGroups(t *testing.T) {
+	for gidMap, want := range map[string]string{
+		"         0          0 4294967295\n": "0 2147483647",
+		"0 1000 1\n":                         "0 0",
+		"0 1000 1\n1 100000 65536\n":         "0 65536",
+		"0 100000 65536\n70000 300000 10\n":  "0 65535",
+		"":                                   "0 0",
+	} {
+		if got := pingGroups(gidMap); got != want {
+			t.Errorf("%q: %q, want %q", gidMap, got, want)
+		}
+	}
+}

@@ -296,6 +296,13 @@ func exchange(ctx context.Context, network string, q *dns.Msg, upstream netip.Ad
 	ctx, cancel := context.WithTimeout(ctx, upstreamTimeout)
 	defer cancel()
 	client := dns.Client{Net: network, Timeout: upstreamTimeout, UDPSize: maxUDP}
-	m, _, err := client.ExchangeContext(ctx, q, upstream.String())
+	conn, err := client.DialContext(ctx, upstream.String())
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() }) // a cancelled context ends the wait for an answer
+	defer stop()
+	m, _, err := client.ExchangeWithConnContext(ctx, q, conn)
 	return m, err
 }

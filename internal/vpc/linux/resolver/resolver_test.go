@@ -243,6 +243,29 @@ func TestStartAndClose(t *testing.T) {
 	}
 }
 
+// Close does not wait for upstreams that never answer.
+func TestCloseEndsQuestionsUnderWay(t *testing.T) {
+	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := exchange(ctx, "udp", question("a.example.", dns.TypeA), silent.LocalAddr().(*net.UDPAddr).AddrPort())
+		ended <- err
+	}()
+	if _, _, err := silent.ReadFrom(make([]byte, 512)); err != nil {
+		t.Fatal(err)
+	}
+	started := time.Now()
+	cancel()
+	if err := <-ended; err == nil || time.Since(started) > upstreamTimeout/2 {
+		t.Errorf("ended with %v after %v", err, time.Since(started))
+	}
+}
+
 func TestHostFileIsFollowed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "resolv.conf")
 	now := time.Unix(1000, 0)

@@ -83,6 +83,10 @@ type daemon struct {
 	registry  *registry.Registry
 	tokens    *registry.Tokens
 
+	// uidBase is the first host uid of instances' user namespaces; 0 = they have none, and noUserns says why.
+	uidBase  uint32
+	noUserns string
+
 	apiURL    *url.URL
 	listeners listeners
 	ready     readiness
@@ -276,6 +280,14 @@ func (d *daemon) openNetwork(ctx context.Context) error {
 		return err
 	}
 	d.later(d.network.Close)
+	if !d.engine.Capabilities().UserNamespaces {
+		return nil // the engine says why
+	}
+	if err := linux.CheckUserNamespaces(d.install.UIDBase); err != nil {
+		d.noUserns = "user namespaces are off: " + err.Error() + "; root in an instance is root of the host, held by seccomp and reduced capabilities"
+		return nil
+	}
+	d.uidBase = d.install.UIDBase
 	return nil
 }
 
@@ -321,12 +333,7 @@ func (d *daemon) converge(ctx context.Context) {
 		panic(err) // the install's own choice
 	}
 	attached := converge.NewPoke()
-	uidBase := func(app.AccountID) uint32 {
-		if !d.engine.Capabilities().UserNamespaces {
-			return 0
-		}
-		return d.install.UIDBase
-	}
+	uidBase := func(app.AccountID) uint32 { return d.uidBase }
 	routes := converge.NewRoutes(d.store, d.router, d.config.Domain, time.Now)
 	network := converge.NewNetwork(d.store, d.network, vpc.Ruleset{EgressAllow: d.config.DefaultEgressAllow, DoorNames: routes.Serves}, layout.Slots(), uidBase, attached)
 	var instances *converge.Instances
@@ -388,6 +395,9 @@ func (d *daemon) run(ctx, work context.Context) error {
 		return err
 	}
 	d.ready.ready.Store(true)
+	for _, p := range d.problems() {
+		slog.Warn("this machine limits the install", "problem", p)
+	}
 	slog.Info("ready", "api", d.apiURL.String(), "https", d.listeners.https.Addr().String(), "version", version)
 	select {
 	case err = <-failed:
@@ -456,5 +466,9 @@ func (d *daemon) apiHandler() (http.Handler, error) {
 
 // problems says what about this machine limits the install.
 func (d *daemon) problems() []string {
-	return append(d.network.Problems(), d.engine.Capabilities().Missing...)
+	problems := append(d.network.Problems(), d.engine.Capabilities().Missing...)
+	if d.noUserns != "" {
+		problems = append(problems, d.noUserns)
+	}
+	return problems
 }

@@ -1,0 +1,212 @@
+package terraform
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/funade/funade/build/ociimage"
+	"github.com/funade/funade/test/harness"
+)
+
+//go:embed main.tf
+var configuration []byte
+
+func TestMain(m *testing.M) { harness.Main(m) }
+
+// mirror finds a folder from which Terraform can install hashicorp/aws 5.x for this machine.
+func mirror() string {
+	candidates := []string{"/usr/share/terraform/plugins", "/usr/share/terraform/providers", "/usr/local/share/terraform/plugins"}
+	if home, err := os.UserHomeDir(); err == nil {
+		candidates = append(candidates, filepath.Join(home, ".terraform.d", "plugins"), filepath.Join(home, ".local", "share", "terraform", "plugins"))
+	}
+	if found, err := filepath.Glob("/opt/*/registry.terraform.io"); err == nil {
+		for _, f := range found {
+			candidates = append(candidates, filepath.Dir(f))
+		}
+	}
+	if dir := os.Getenv("TF_PLUGIN_MIRROR"); dir != "" {
+		candidates = append([]string{dir}, candidates...)
+	}
+	for _, dir := range candidates {
+		// A mirror holds providers unpacked, or as zip files.
+		base := filepath.Join(dir, "registry.terraform.io", "hashicorp", "aws")
+		for _, pattern := range []string{"5.*/" + runtime.GOOS + "_" + runtime.GOARCH, "terraform-provider-aws_5.*_" + runtime.GOOS + "_" + runtime.GOARCH + ".zip"} {
+			if found, err := filepath.Glob(filepath.Join(base, pattern)); err == nil && len(found) > 0 {
+				return dir
+			}
+		}
+	}
+	return ""
+}
+
+// project is a Terraform working directory.
+type project struct {
+	dir string
+	env []string
+}
+
+func (p *project) run(t *testing.T, args ...string) (string, int) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "terraform", args...)
+	cmd.Dir, cmd.Env = p.dir, p.env
+	out, err := cmd.CombinedOutput()
+	if err != nil && cmd.ProcessState == nil {
+		t.Fatalf("cannot run terraform: %v", err)
+	}
+	return string(out), cmd.ProcessState.ExitCode()
+}
+
+func (p *project) must(t *testing.T, args ...string) string {
+	t.Helper()
+	out, code := p.run(t, args...)
+	if code != 0 {
+		t.Fatalf("terraform %s: exit %d\n%s", strings.Join(args, " "), code, out)
+	}
+	return out
+}
+
+// unchanged plans; exit code 2 means that Terraform would change something.
+func (p *project) unchanged(t *testing.T, when string) {
+	t.Helper()
+	if out, code := p.run(t, "plan", "-input=false", "-no-color", "-detailed-exitcode"); code != 0 {
+		t.Fatalf("the plan %s is not empty (exit %d):\n%s", when, code, out)
+	}
+}
+
+func (p *project) variables(t *testing.T, image, message, stage string, maxSize int) {
+	t.Helper()
+	text := fmt.Sprintf("image    = %q\nmessage  = %q\nstage    = %q\nmax_size = %d\n", image, message, stage, maxSize)
+	if err := os.WriteFile(filepath.Join(p.dir, "terraform.tfvars"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func start(t *testing.T) *harness.Server {
+	t.Helper()
+	ctx := context.Background()
+	server, err := harness.NewServer(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("end of the server's log:\n%s\nevents of the service:\n%s", server.LogTail(), events(server))
+		}
+		if err := server.Purge(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := server.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return server
+}
+
+// events is what Funade did for the service, for the report of a failure.
+func events(server *harness.Server) string {
+	bin, err := harness.Funade()
+	if err != nil {
+		return err.Error()
+	}
+	out, err := exec.Command(bin, "logs", "tf-service", "--events", "--data", server.Data).CombinedOutput()
+	if err != nil {
+		return fmt.Sprintf("%s%v", out, err)
+	}
+	return string(out)
+}
+
+// newProject writes the provider block of funade env --terraform beside the configuration.
+func newProject(t *testing.T, server *harness.Server, plugins string) *project {
+	t.Helper()
+	p := &project{dir: t.TempDir()}
+	bin, err := harness.Funade()
+	if err != nil {
+		t.Fatal(err)
+	}
+	provider, err := exec.Command(bin, "env", "--data", server.Data, "--terraform").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rc := fmt.Sprintf("provider_installation {\n  filesystem_mirror {\n    path = %q\n  }\n}\ndisable_checkpoint = true\n", plugins)
+	for name, data := range map[string][]byte{"main.tf": configuration, "provider.tf": provider, "terraform.rc": []byte(rc)} {
+		if err := os.WriteFile(filepath.Join(p.dir, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + p.dir, "TF_CLI_CONFIG_FILE=" + filepath.Join(p.dir, "terraform.rc"),
+		"TF_IN_AUTOMATION=1", "CHECKPOINT_DISABLE=1", "AWS_EC2_METADATA_DISABLED=true"}
+	return p
+}
+
+// shipImage leaves an image in the registry and returns its ImageIdentifier.
+func shipImage(t *testing.T, server *harness.Server) string {
+	t.Helper()
+	program, err := harness.TestApp()
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := ociimage.Build(ociimage.Options{Program: program, Port: 8080})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "image")
+	if err := ociimage.Write(img, "layout", file); err != nil {
+		t.Fatal(err)
+	}
+	bin, err := harness.Funade()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(bin, "up", file, "--name", "seed", "--data", server.Data).CombinedOutput(); err != nil {
+		t.Fatalf("cannot ship the image: %v\n%s", err, out)
+	}
+	digest, err := img.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "000000000000.dkr.ecr.us-east-1.amazonaws.com/seed:up-" + digest.Hex[:16]
+}
+
+func TestTerraform(t *testing.T) {
+	if _, err := exec.LookPath("terraform"); err != nil {
+		t.Skip("SKIPPED: no terraform in PATH; it comes neither from Debian nor as a Go module")
+	}
+	plugins := mirror()
+	if plugins == "" {
+		t.Skip("SKIPPED: no local mirror holds the hashicorp/aws 5.x provider; name one with TF_PLUGIN_MIRROR")
+	}
+	server := start(t)
+	image := shipImage(t, server)
+	p := newProject(t, server, plugins)
+	p.variables(t, image, "first", "one", 3)
+	p.must(t, "init", "-input=false", "-no-color")
+
+	p.must(t, "apply", "-input=false", "-no-color", "-auto-approve")
+	p.unchanged(t, "after creation")
+	url := strings.TrimSpace(p.must(t, "output", "-raw", "url"))
+	if _, _, body, err := server.Get(t.Context(), url); err != nil || body != "first\n" {
+		t.Errorf("after creation the service answers %q, %v", body, err)
+	}
+
+	p.variables(t, image, "second", "two", 5)
+	p.must(t, "apply", "-input=false", "-no-color", "-auto-approve")
+	p.unchanged(t, "after the update")
+	if _, _, body, err := server.Get(t.Context(), url); err != nil || body != "second\n" {
+		t.Errorf("after the update the service answers %q, %v", body, err)
+	}
+
+	p.must(t, "destroy", "-input=false", "-no-color", "-auto-approve")
+	if status, _, _, err := server.Get(t.Context(), url); err != nil || status != 404 {
+		t.Errorf("after destruction the service answers %d, %v", status, err)
+	}
+	if out := p.must(t, "state", "list"); strings.TrimSpace(out) != "" {
+		t.Errorf("left in the state: %s", out)
+	}
+}

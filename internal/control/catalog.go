@@ -183,6 +183,11 @@ func (k *Catalog) Roots(ctx context.Context) ([]app.Digest, error) {
 				}
 			}
 		}
+		for s := range store.ImageStatuses.All(tx) {
+			if s.Ready { // resolved, but perhaps not yet written into its revision
+				roots[s.Digest] = struct{}{}
+			}
+		}
 		for i := range store.Instances.All(tx) {
 			if r, ok := store.Revisions.Get(tx, app.RevisionKey{Service: i.Service, Number: i.Revision}); ok && r.Digest != "" {
 				roots[r.Digest] = struct{}{}

@@ -35,15 +35,15 @@ func (k *Keeper) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		changed := k.c.store.Changed(store.Instances.Name(), store.InstanceStatuses.Name(), store.InstanceHealths.Name(),
 			store.RouteStatuses.Name(), store.Services.Name(), store.Repositories.Name())
-		begin := time.Now()
+		begin := k.c.cfg.Now()
 		wake, err := k.Pass(ctx)
 		if err != nil && ctx.Err() == nil {
 			slog.Error("keeper's pass failed", "error", err)
 		}
-		rest(ctx, nil, max(keeperPause, 4*time.Since(begin)))
+		rest(ctx, nil, max(keeperPause, 4*k.c.cfg.Now().Sub(begin)))
 		sleep := keeperInterval
 		if !wake.IsZero() {
-			sleep = min(sleep, max(wake.Sub(k.c.cfg.Now()), 0))
+			sleep = min(sleep, max(wake.Sub(k.c.cfg.Now()), keeperPause))
 		}
 		rest(ctx, changed, sleep)
 	}

@@ -320,6 +320,10 @@ func TestAutodeploy(t *testing.T) {
 			t.Errorf("%s: %d deployments after a push during its creation, want %d", arn, got, want)
 		}
 	}
+	roots, err := b.Catalog().Roots(ctx)
+	if err != nil || !slices.Contains(roots, digest) || !slices.Contains(roots, manifest(repo, 1).Digest) {
+		t.Errorf("roots %v, %v: what runs and what is in a repository has to be there", roots, err)
+	}
 	push(2, "v2")
 	b.settle()
 	if got := deployments(arn); got != 1 {

@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"runtime"
 	"slices"
+	"sync"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
@@ -114,30 +116,58 @@ func (d *disk) migrate(ctx context.Context) error {
 	return nil
 }
 
+// load reads and decodes every row.
 func (d *disk) load() ([]state, error) {
 	states := make([]state, len(schema))
 	for n, def := range schema {
-		s := &states[n]
-		s.indexes = make([]*tree, len(def.indexes))
+		var raw []entry
 		err := d.each(def, func(key string, data []byte) error {
-			row, err := def.decode(data)
-			if err != nil {
-				return fmt.Errorf("table %s, key %q: %w", def.name, key, err)
-			}
-			s.rows = s.rows.with(key, row)
-			s.count++
-			for i, of := range def.indexes {
-				for _, v := range of(row) {
-					s.indexes[i] = s.indexes[i].with(v+key, row)
-				}
-			}
+			raw = append(raw, entry{key, data})
 			return nil
 		})
 		if err != nil {
 			return nil, err
 		}
+		if states[n], err = def.state(raw); err != nil {
+			return nil, err
+		}
 	}
 	return states, nil
+}
+
+// state makes a table's state of encoded rows, decoding on every processor.
+func (def *definition) state(raw []entry) (state, error) {
+	var work sync.WaitGroup
+	workers := min(runtime.GOMAXPROCS(0), 1+len(raw)/256)
+	errs := make([]error, workers)
+	for w := range workers {
+		work.Go(func() {
+			for i := w; i < len(raw); i += workers {
+				row, err := def.decode(raw[i].row.([]byte))
+				if err != nil {
+					errs[w] = fmt.Errorf("table %s, key %q: %w", def.name, raw[i].key, err)
+					return
+				}
+				raw[i].row = row
+			}
+		})
+	}
+	work.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return state{}, err
+	}
+	s := state{count: len(raw), indexes: make([]*tree, len(def.indexes))}
+	for i, of := range def.indexes {
+		var entries []entry
+		for _, e := range raw {
+			for _, v := range of(e.row) {
+				entries = append(entries, entry{v + e.key, e.row})
+			}
+		}
+		s.indexes[i] = build(entries)
+	}
+	s.rows = build(raw)
+	return s, nil
 }
 
 func (d *disk) each(def *definition, fn func(key string, data []byte) error) error {

@@ -258,6 +258,29 @@ func TestTreeAgreesWithMap(t *testing.T) {
 	}
 }
 
+func TestBuiltTreeIsTheInsertedOne(t *testing.T) {
+	var entries []entry
+	var inserted *tree
+	for _, n := range rand.New(rand.NewPCG(3, 4)).Perm(1000) {
+		key := fmt.Sprint(n)
+		entries = append(entries, entry{key, n})
+		inserted = inserted.with(key, n)
+	}
+	var same func(a, b *tree) bool
+	same = func(a, b *tree) bool {
+		if a == nil || b == nil {
+			return a == b
+		}
+		return a.key == b.key && a.row == b.row && same(a.left, b.left) && same(a.right, b.right)
+	}
+	if !same(build(entries), inserted) {
+		t.Error("build and with make different trees of the same entries")
+	}
+	if build(nil) != nil {
+		t.Error("a tree of nothing is not empty")
+	}
+}
+
 func TestFullDiskUsesTheReserve(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
 	s, err := Open(path, Options{NoSync: true, Reserve: 1 << 20})

@@ -163,6 +163,9 @@ func (i Index[V, T]) Page(tx *Tx, value V, after string, limit int, keep func(T)
 		from = prefix + after + "\x00"
 	}
 	last := ""
+	if limit == 0 && keep == nil {
+		rows = make([]T, 0, i.tree(tx).count(from, prefix)) // rows are large: do not move them while growing
+	}
 	i.tree(tx).ascend(from, func(key string, row any) bool {
 		if !strings.HasPrefix(key, prefix) {
 			return false

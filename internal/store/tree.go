@@ -1,6 +1,10 @@
 package store
 
-import "hash/maphash"
+import (
+	"hash/maphash"
+	"slices"
+	"strings"
+)
 
 // A tree is an immutable ordered map from string to a row: a treap whose priorities are hashes of the keys,
 // so that its shape does not depend on the order of insertion. nil is the empty tree.
@@ -102,6 +106,18 @@ func (t *tree) ascend(from string, yield func(key string, row any) bool) bool {
 	return t.right.ascend(from, yield)
 }
 
+// count returns how many keys >= from have the prefix.
+func (t *tree) count(from, prefix string) (n int) {
+	t.ascend(from, func(key string, _ any) bool {
+		if !strings.HasPrefix(key, prefix) {
+			return false
+		}
+		n++
+		return true
+	})
+	return n
+}
+
 // last returns the row with the greatest key.
 func (t *tree) last() (any, bool) {
 	if t == nil {
@@ -111,4 +127,32 @@ func (t *tree) last() (any, bool) {
 		t = t.right
 	}
 	return t.row, true
+}
+
+// entry is a key with its row.
+type entry struct {
+	key string
+	row any
+}
+
+// build makes a tree of entries with different keys; it sorts them.
+func build(entries []entry) *tree {
+	slices.SortFunc(entries, func(a, b entry) int { return strings.Compare(a.key, b.key) })
+	// The right spine of the tree so far, root first; each new node takes over what has a lesser priority.
+	var spine []*tree
+	for _, e := range entries {
+		n := &tree{key: e.key, priority: maphash.String(treeSeed, e.key), row: e.row}
+		for len(spine) > 0 && spine[len(spine)-1].priority < n.priority {
+			n.left = spine[len(spine)-1]
+			spine = spine[:len(spine)-1]
+		}
+		if len(spine) > 0 {
+			spine[len(spine)-1].right = n
+		}
+		spine = append(spine, n)
+	}
+	if len(spine) == 0 {
+		return nil
+	}
+	return spine[0]
 }

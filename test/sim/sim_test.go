@@ -20,7 +20,7 @@ import (
 )
 
 var (
-	seeds = flag.Int("seeds", 30, "number of seeds to run")
+	seeds = flag.Int("seeds", 12, "number of seeds to run")
 	first = flag.Int("first", 1, "first seed")
 	one   = flag.Int("seed", 0, "run this seed only")
 	step  = flag.Int("step", 0, "run every step-th seed, in this process")

@@ -18,6 +18,7 @@ import (
 // The pauses of the loop.
 const (
 	lookAnyway = 5 * time.Second
+	shortest   = 5 * time.Millisecond
 	firstRetry = 100 * time.Millisecond
 	lastRetry  = 10 * time.Second
 	longGap    = time.Minute
@@ -51,18 +52,18 @@ func (r *Runner) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		changed := r.store.Changed(store.Operations.Name(), store.Instances.Name(), store.ImageStatuses.Name(),
 			store.InstanceStatuses.Name(), store.InstanceHealths.Name(), store.RouteStatuses.Name())
-		begin := time.Now()
+		begin := r.now()
 		wake, err := r.Pass(ctx)
 		if err != nil && ctx.Err() == nil {
 			slog.Error("cannot advance operations", "error", err)
 		}
 		// With very many operations in flight a pass is long: leave the writer to others for as long.
-		if took := time.Since(begin); took > 10*time.Millisecond {
+		if took := r.now().Sub(begin); took > 10*time.Millisecond {
 			idle(ctx, nil, took)
 		}
 		sleep := lookAnyway
 		if !wake.IsZero() {
-			sleep = min(sleep, max(wake.Sub(r.now()), 0))
+			sleep = min(sleep, max(wake.Sub(r.now()), shortest))
 		}
 		idle(ctx, changed, sleep)
 	}

@@ -16,7 +16,7 @@ import (
 var scope = app.Scope{Account: "000000000000", Region: "us-east-1"}
 
 // behaviours are what applications do; most do well.
-var behaviours = []string{"good", "good", "good", "good", "fickle", "crash", "deaf", "port", "slow"}
+var behaviours = []string{"good", "good", "good", "good", "fickle", "crash", "deaf", "port", "slow", "broken"}
 
 func sortedKeys[K ~string, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
 

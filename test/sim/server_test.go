@@ -219,7 +219,7 @@ func (s *server) instance(i app.Instance, digest app.Digest, status app.Instance
 		}
 	case i.Goal == app.GoalStop:
 		if c.stopping.IsZero() {
-			effect(func() { c.running, c.stopping = false, s.w.now.Add(time.Duration(s.w.rnd.IntN(30))*time.Second) })
+			effect(func() { c.running, c.stopping = false, s.w.now.Add(s.w.stopTime()) })
 		}
 	case c != nil && c.running:
 		if status.Phase != app.PhaseRunning || !status.StartedAt.Equal(c.started) {
@@ -233,8 +233,13 @@ func (s *server) instance(i app.Instance, digest app.Digest, status app.Instance
 		}
 		status.Exits++
 		s.record(status)
-	case i.Goal == app.GoalRun && digest != "" && s.w.networks[i.Interface]:
-		effect(func() { s.w.start(i.ID, digest, behaviour(digest, s.behaviours)) })
+	case i.Goal == app.GoalRun && digest != "" && s.w.networks[i.Interface] && status.Phase != app.PhaseFailed:
+		if s.behaviours[digest] == "broken" {
+			status.Phase, status.Reason = app.PhaseFailed, "exec: no such file or directory"
+			s.record(status)
+			return
+		}
+		effect(func() { s.w.start(i.ID, digest, s.behaviours[digest]) })
 	}
 }
 

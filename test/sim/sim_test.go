@@ -75,6 +75,7 @@ func TestSim(t *testing.T) {
 
 // covered fails when many runs together never saw an outcome that the checks are there for.
 func covered(t *testing.T, runs int, outcomes map[string]int) {
+	t.Logf("%d runs: %v", runs, outcomes)
 	if runs < 100 {
 		return
 	}

@@ -25,7 +25,8 @@ type world struct {
 }
 
 type container struct {
-	digest   app.Digest
+	digest app.Digest
+	// behave says what the application does; it hangs on the image.
 	behave   string
 	running  bool
 	exitCode int
@@ -55,9 +56,6 @@ func effect(do func()) {
 	_ = failpoint.Hit("sim/effect")
 }
 
-// behaviour is the tag that an image was pushed with, or the name of a public image: it says what the application does.
-func behaviour(digest app.Digest, behaviours map[app.Digest]string) string { return behaviours[digest] }
-
 // start runs a container.
 func (w *world) start(id app.InstanceID, digest app.Digest, behave string) {
 	c := w.containers[id]
@@ -86,6 +84,14 @@ func (w *world) pass() {
 	}
 }
 
+// stopTime is how long the removal of a container takes; sometimes it hangs for minutes.
+func (w *world) stopTime() time.Duration {
+	if !w.quiet && w.chance(5) {
+		return 400 * time.Second
+	}
+	return time.Duration(w.rnd.IntN(30)) * time.Second
+}
+
 // healthy is what a probe finds.
 func (w *world) healthy(c *container) (ok bool, answer string) {
 	age := w.now.Sub(c.started)
@@ -110,7 +116,10 @@ func (w *world) disturb() {
 		id := ids[w.rnd.IntN(len(ids))]
 		w.containers[id].running, w.containers[id].exitCode = false, 137
 		w.tell("killed %.6s", id)
-	case w.chance(20):
+	case w.chance(50):
+		w.networks = map[app.InterfaceID]bool{}
+		w.tell("networks flushed")
+	case w.chance(50):
 		w.containers = map[app.InstanceID]*container{}
 		w.networks = map[app.InterfaceID]bool{}
 		w.tell("reboot")

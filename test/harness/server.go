@@ -33,6 +33,7 @@ type Server struct {
 	flags []string
 
 	ports   [3]string // of API, HTTP, HTTPS; kept over restarts
+	env     map[string]string
 	cmd     *exec.Cmd
 	done    chan error
 	logFile string
@@ -55,8 +56,24 @@ func NewServer(dir string, flags ...string) (*Server, error) {
 	return s, nil
 }
 
+// Setenv gives the server a variable from its next start on; an empty value takes it away.
+func (s *Server) Setenv(name, value string) {
+	if s.env == nil {
+		s.env = map[string]string{}
+	}
+	s.env[name] = value
+}
+
 // Start runs the server and waits until it is healthy.
 func (s *Server) Start(ctx context.Context) error {
+	if err := s.Launch(); err != nil {
+		return err
+	}
+	return s.AwaitHealthy(ctx)
+}
+
+// Launch runs the server and waits for nothing.
+func (s *Server) Launch() error {
 	bin, err := Funade()
 	if err != nil {
 		return err
@@ -69,17 +86,39 @@ func (s *Server) Start(ctx context.Context) error {
 	args := append([]string{"server", "--data", s.Data, "--api", s.ports[0], "--http", s.ports[1], "--https", s.ports[2]}, s.flags...)
 	s.cmd = exec.Command(bin, args...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
+	s.cmd.Env = os.Environ()
+	for name, value := range s.env {
+		if value != "" {
+			s.cmd.Env = append(s.cmd.Env, name+"="+value)
+		}
+	}
 	// A server that outlives its test would keep namespaces alive.
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	if err := s.cmd.Start(); err != nil {
+		s.cmd = nil
 		return fmt.Errorf("cannot start server: %w", err)
 	}
 	s.done = make(chan error, 1)
 	go func(cmd *exec.Cmd, done chan error) { done <- cmd.Wait() }(s.cmd, s.done)
-	return s.waitHealthy(ctx)
+	return nil
 }
 
-func (s *Server) waitHealthy(ctx context.Context) error {
+// AwaitEnd waits until the server ends by itself and returns how it did.
+func (s *Server) AwaitEnd(ctx context.Context) (ended bool, how error) {
+	if s.cmd == nil {
+		return true, nil
+	}
+	select {
+	case how = <-s.done:
+		s.cmd = nil
+		return true, how
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+}
+
+// AwaitHealthy waits until a launched server answers at its health path.
+func (s *Server) AwaitHealthy(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	client := &http.Client{Timeout: 2 * time.Second}

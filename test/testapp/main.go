@@ -4,6 +4,7 @@
 //	MESSAGE     what GET / answers
 //	EXIT_CODE   end at once with this code, after a line on stderr
 //	READY_AFTER wait before listening, such as 2s
+//	TICK        print "line 1", "line 2" … this often, such as 5ms; GET /lines answers the last number
 package main
 
 import (
@@ -16,8 +17,14 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
+)
+
+var (
+	lines  atomic.Int64 // printed because of TICK
+	asleep atomic.Int64 // requests that /sleep holds
 )
 
 func main() {
@@ -38,6 +45,9 @@ func main() {
 		case <-time.After(d):
 		}
 	}
+	if d, err := time.ParseDuration(os.Getenv("TICK")); err == nil {
+		go tick(ctx, d)
+	}
 	srv := &http.Server{Addr: ":" + cmp.Or(os.Getenv("LISTEN"), os.Getenv("PORT"), "8080"), Handler: routes(), ReadHeaderTimeout: 10 * time.Second}
 	go func() { log.Print(srv.ListenAndServe()) }()
 	log.Printf("testapp listens on %s", srv.Addr)
@@ -50,8 +60,22 @@ func main() {
 	}
 }
 
+func tick(ctx context.Context, every time.Duration) {
+	for t := time.NewTicker(every); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			fmt.Printf("line %d\n", lines.Load()+1)
+			lines.Add(1)
+		}
+	}
+}
+
 func routes() http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("/lines", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, lines.Load()) })
+	mux.HandleFunc("/asleep", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, asleep.Load()) })
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, cmp.Or(os.Getenv("MESSAGE"), "testapp"))
 	})
@@ -72,6 +96,8 @@ func routes() http.Handler {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
+		asleep.Add(1)
+		defer asleep.Add(-1)
 		select {
 		case <-r.Context().Done():
 		case <-time.After(d):

@@ -61,8 +61,13 @@ func (k *Catalog) PutManifest(ctx context.Context, m app.Manifest) error {
 			return err
 		}
 		pushed := sortedTags(m.Tags)
+		var moved []string // a push that changes nothing deploys nothing
 		for _, tag := range pushed {
-			if holder, ok := store.ManifestsByTag.First(tx, app.ManifestTag{Repository: m.Repository, Tag: tag}); ok && holder.Digest != m.Digest {
+			holder, ok := store.ManifestsByTag.First(tx, app.ManifestTag{Repository: m.Repository, Tag: tag})
+			if !ok || holder.Digest != m.Digest {
+				moved = append(moved, tag)
+			}
+			if ok && holder.Digest != m.Digest {
 				holder.Tags = slices.DeleteFunc(slices.Clone(holder.Tags), func(t string) bool { return t == tag })
 				store.Control.Manifests.Put(tx, holder)
 			}
@@ -72,7 +77,7 @@ func (k *Catalog) PutManifest(ctx context.Context, m app.Manifest) error {
 			m.PushedAt = k.c.now()
 		}
 		store.Control.Manifests.Put(tx, m)
-		for _, tag := range pushed {
+		for _, tag := range moved {
 			k.c.autodeploy(tx, app.PushTag{Repository: m.Repository, Tag: tag, Digest: m.Digest})
 		}
 		return nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
-	"strings"
 
 	"github.com/funade/funade/internal/app"
 	"github.com/funade/funade/internal/store"
@@ -192,14 +191,6 @@ func checkPolicy(member, text string, limit int) error {
 		return invalid("Invalid parameter at '%s' failed to satisfy constraint: it is not a JSON object: %v", member, err)
 	}
 	return nil
-}
-
-// compareFold orders texts without regard to case, then with.
-func compareFold(a, b string) int {
-	if c := strings.Compare(strings.ToLower(a), strings.ToLower(b)); c != 0 {
-		return c
-	}
-	return strings.Compare(a, b)
 }
 
 // sortedTags returns tags sorted and without repeats.

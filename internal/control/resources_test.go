@@ -331,6 +331,8 @@ func TestAutodeploy(t *testing.T) {
 	}
 	push(3, "v1")
 	b.settle()
+	push(3, "v1") // the same again
+	b.settle()
 	if got := deployments(arn); got != 2 {
 		t.Errorf("%d deployments after a push, want 2", got)
 	}

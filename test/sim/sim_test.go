@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -25,6 +26,13 @@ var (
 	one   = flag.Int("seed", 0, "run this seed only")
 	step  = flag.Int("step", 0, "run every step-th seed, in this process")
 )
+
+func init() {
+	// make sim SEEDS=n
+	if n, err := strconv.Atoi(os.Getenv("FUNADE_SIM_SEEDS")); err == nil && n > 0 {
+		*seeds = n
+	}
+}
 
 // crashed is what a crash panics with.
 type crashed struct{ at string }
@@ -65,6 +73,7 @@ func TestSim(t *testing.T) {
 			defer wg.Done()
 			cmd := exec.Command(os.Args[0], "-test.run=^TestSim$", "-test.timeout=10m", "-seeds", fmt.Sprint(*seeds-n),
 				"-first", fmt.Sprint(*first+n), "-step", fmt.Sprint(runtime.GOMAXPROCS(0)))
+			cmd.Env = append(os.Environ(), "FUNADE_SIM_SEEDS=")
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Errorf("%v\n%s", err, out)
 			}

@@ -50,7 +50,10 @@ type watch struct {
 // row. One process at a time can have it open.
 func Open(path string, opts Options) (*Store, error) {
 	d, err := openDisk(path, opts.NoSync)
-	if err != nil {
+	switch {
+	case err != nil && strings.Contains(err.Error(), "SQLITE_BUSY"):
+		return nil, fmt.Errorf("cannot open store %s: another funade process uses it; stop that one first: %w", path, err)
+	case err != nil:
 		return nil, fmt.Errorf("cannot open store %s: %w", path, err)
 	}
 	states, err := d.load()

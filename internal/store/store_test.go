@@ -61,8 +61,8 @@ func TestRowsSurviveReopening(t *testing.T) {
 	if err := s.Verify(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(path, Options{}); err == nil {
-		t.Error("a second server opened the same database")
+	if _, err := Open(path, Options{}); err == nil || !strings.Contains(err.Error(), "another funade process") {
+		t.Errorf("a second server opens the same database: %v", err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -326,6 +326,20 @@ func TestVerifyFindsChangesInPlace(t *testing.T) {
 	svc.Config.Source.Env["A"] = "2"
 	if s.Verify() == nil {
 		t.Error("a row changed in place was not noticed")
+	}
+}
+
+func TestCommitsAreDurable(t *testing.T) {
+	s, err := Open(filepath.Join(t.TempDir(), "state.db"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for pragma, want := range map[string]string{"synchronous": "2", "journal_mode": "wal", "locking_mode": "exclusive"} {
+		var got string
+		if err := s.disk.conn.QueryRowContext(context.Background(), "PRAGMA "+pragma).Scan(&got); err != nil || got != want {
+			t.Errorf("%s is %q, %v; want %q", pragma, got, err, want)
+		}
 	}
 }
 

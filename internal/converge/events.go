@@ -24,10 +24,13 @@ type EventSink interface {
 type Events struct {
 	store *store.Store
 	sink  EventSink
+	// certain: everything behind the cursor is known not to be in the sink. After a start or an error it is not,
+	// and only events that are shipped one by one cannot be repeated.
+	certain bool
 }
 
 // NewEvents returns the converger; Run does its work.
-func NewEvents(s *store.Store, sink EventSink) *Events { return &Events{s, sink} }
+func NewEvents(s *store.Store, sink EventSink) *Events { return &Events{store: s, sink: sink} }
 
 // Run converges until ctx ends.
 func (c *Events) Run(ctx context.Context) {
@@ -36,10 +39,11 @@ func (c *Events) Run(ctx context.Context) {
 	}, 5*time.Second, c.pass)
 }
 
+// batch is what one stream gets; seqs are the rows that its events come from.
 type batch struct {
 	key    app.LogStreamKey
 	events []app.LogEvent
-	last   int64
+	seqs   []int64
 }
 
 func (c *Events) pass(ctx context.Context) error {
@@ -48,11 +52,10 @@ func (c *Events) pass(ctx context.Context) error {
 		if err != nil || last == 0 {
 			return err
 		}
+		singly := !c.certain
+		c.certain = false
 		for _, b := range batches {
-			if err := c.sink.Ensure(ctx, b.key); err != nil {
-				return err
-			}
-			if err := c.sink.Ship(ctx, b.key, b.events, b.last); err != nil {
+			if err := c.ship(ctx, b, singly); err != nil {
 				return err
 			}
 		}
@@ -63,7 +66,23 @@ func (c *Events) pass(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		c.certain = true
 	}
+}
+
+func (c *Events) ship(ctx context.Context, b *batch, singly bool) error {
+	if err := c.sink.Ensure(ctx, b.key); err != nil {
+		return err
+	}
+	if !singly {
+		return c.sink.Ship(ctx, b.key, b.events, b.seqs[len(b.seqs)-1])
+	}
+	for n := range b.events {
+		if err := c.sink.Ship(ctx, b.key, b.events[n:n+1], b.seqs[n]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // collect returns the events behind the cursor by stream, and the last of them; 0 = none.
@@ -82,7 +101,7 @@ func (c *Events) collect(ctx context.Context) (batches []*batch, last int64, err
 					b = &batch{key: line.key}
 					byStream[line.key], batches = b, append(batches, b)
 				}
-				b.events, b.last = append(b.events, line.event), e.Seq
+				b.events, b.seqs = append(b.events, line.event), append(b.seqs, e.Seq)
 			}
 			last = e.Seq
 			if n++; n == shipAtOnce {

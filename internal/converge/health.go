@@ -2,6 +2,7 @@ package converge
 
 import (
 	"context"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -33,14 +34,30 @@ type Health struct {
 	ports  Ports
 	now    func() time.Time
 	poke   Poke
+	relook *repeat
+	// runs are the runs of the targets that the prober has.
+	runs map[app.InstanceID]*run
 
 	mu      sync.Mutex
 	results map[app.InstanceID]health.Result
 }
 
+// run is one run of an instance, from a start to its end.
+type run struct {
+	startedAt time.Time
+	// healthy: a check has passed.
+	healthy bool
+	// looked is when the instance was last asked for its ports.
+	looked time.Time
+}
+
 // NewHealth returns the converger; Run does its work. The prober reports to Report.
 func NewHealth(s *store.Store, p Ports, now func() time.Time) *Health {
-	return &Health{store: s, ports: p, now: now, poke: NewPoke(), results: map[app.InstanceID]health.Result{}}
+	poke := NewPoke()
+	return &Health{
+		store: s, ports: p, now: now, poke: poke, relook: &repeat{poke: poke, pause: portsEvery},
+		runs: map[app.InstanceID]*run{}, results: map[app.InstanceID]health.Result{},
+	}
 }
 
 // Report takes a change from the prober.
@@ -68,6 +85,7 @@ type probed struct {
 	known bool
 	// startedAt tells a restart: health of an earlier run does not count.
 	startedAt time.Time
+	run       *run
 }
 
 func (c *Health) pass(ctx context.Context) error {
@@ -89,16 +107,43 @@ func (c *Health) pass(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	checks := make([]health.Check, len(targets))
-	for n, t := range targets {
-		checks[n] = t.check
-	}
-	c.prober.SetTargets(checks)
+	c.follow(targets)
 	return c.record(ctx, targets, stale)
 }
 
-// target returns how to probe an instance: those that run and are wanted, and those that drain, whose requests
-// may still be answered, are not.
+// follow has the prober probe the targets. What it knows of an earlier run of an instance is forgotten, on both sides.
+func (c *Health) follow(targets []probed) {
+	runs := make(map[app.InstanceID]*run, len(targets))
+	var checks, same []health.Check
+	kept := make(map[app.InstanceID]bool, len(targets))
+	for n := range targets {
+		t := &targets[n]
+		id := t.check.Instance
+		r := c.runs[id]
+		restarted := r != nil && !r.startedAt.Equal(t.startedAt)
+		if r == nil || restarted {
+			r = &run{startedAt: t.startedAt, healthy: !restarted && t.old.Healthy}
+		}
+		t.run, runs[id] = r, r
+		t.check.Fast = !r.healthy
+		checks = append(checks, t.check)
+		if !restarted {
+			same = append(same, t.check)
+			kept[id] = true
+		}
+	}
+	c.runs = runs
+	c.prober.SetTargets(same)
+	c.mu.Lock()
+	maps.DeleteFunc(c.results, func(id app.InstanceID, _ health.Result) bool { return !kept[id] })
+	c.mu.Unlock()
+	if len(same) < len(checks) {
+		c.prober.SetTargets(checks)
+	}
+}
+
+// target returns how to probe an instance, if it is to be probed: one that runs and is wanted. One that drains gets
+// no new requests, so its health is of no use.
 func (c *Health) target(tx *store.Tx, i app.Instance) (probed, bool) {
 	status, ok := store.InstanceStatuses.Get(tx, i.ID)
 	if !ok || i.Goal != app.GoalRun || status.Phase != app.PhaseRunning {
@@ -116,41 +161,47 @@ func (c *Health) target(tx *store.Tx, i app.Instance) (probed, bool) {
 	return probed{
 		check: health.Check{
 			Instance: i.ID, Interface: i.Interface, Addr: addr, HealthCheck: rev.Config.HealthCheck,
-			Fast: !old.EverHealthy, Healthy: old.Healthy, EverHealthy: old.EverHealthy,
+			Healthy: old.Healthy, EverHealthy: old.EverHealthy,
 		},
 		old: old, known: known, startedAt: status.StartedAt,
 	}, true
 }
 
 func (c *Health) record(ctx context.Context, targets []probed, stale []app.InstanceID) error {
-	var changed []app.InstanceHealth
+	changed := map[app.InstanceID]app.InstanceHealth{}
+	startedAt := map[app.InstanceID]time.Time{}
 	for _, t := range targets {
 		if h, ok := c.judge(ctx, t); ok {
-			changed = append(changed, h)
+			changed[h.ID], startedAt[h.ID] = h, t.startedAt
 		}
 	}
 	if len(changed) == 0 && len(stale) == 0 {
 		return nil
 	}
 	return c.store.Update(ctx, func(tx *store.Tx) error {
-		for _, h := range changed {
-			if _, ok := store.Instances.Get(tx, h.ID); ok {
-				store.Observed.InstanceHealths.Put(tx, h)
+		for id, h := range changed {
+			status, ok := store.InstanceStatuses.Get(tx, id)
+			if !ok || status.Phase != app.PhaseRunning || !status.StartedAt.Equal(startedAt[id]) {
+				continue // the run that was judged is over
+			}
+			store.Observed.InstanceHealths.Put(tx, h)
+			if h.Healthy && status.Exits > 0 {
+				status.Exits = 0
+				store.Observed.InstanceStatuses.Put(tx, status)
 			}
 		}
 		for _, id := range stale {
 			store.Observed.InstanceHealths.Delete(tx, id)
 		}
-		c.forget(stale)
 		return nil
 	})
 }
 
-func (c *Health) forget(ids []app.InstanceID) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, id := range ids {
-		delete(c.results, id)
+// unhealthy writes that an instance's run is over: what was found out about it does not hold for the next one, so
+// that requests wait for the next one's first passed check.
+func unhealthy(tx *store.Tx, id app.InstanceID, now time.Time) {
+	if h, ok := store.InstanceHealths.Get(tx, id); ok {
+		store.Observed.InstanceHealths.Put(tx, app.InstanceHealth{ID: id, EverHealthy: h.EverHealthy, Answer: h.Answer, UpdatedAt: now})
 	}
 }
 
@@ -165,6 +216,7 @@ func (c *Health) judge(ctx context.Context, t probed) (app.InstanceHealth, bool)
 	h := t.old
 	h.ID, h.Healthy, h.Answer = result.Instance, result.Healthy, result.Answer
 	h.EverHealthy = h.EverHealthy || result.EverHealthy
+	t.run.healthy = t.run.healthy || result.Healthy
 	c.lookAround(ctx, t, &h)
 	same := t.known && h.Healthy == t.old.Healthy && h.EverHealthy == t.old.EverHealthy && h.Answer == t.old.Answer &&
 		slices.Equal(h.OtherPorts, t.old.OtherPorts) && h.OtherPortsSince.Equal(t.old.OtherPortsSince)
@@ -181,7 +233,11 @@ func (c *Health) lookAround(ctx context.Context, t probed, h *app.InstanceHealth
 		h.OtherPorts, h.OtherPortsSince = nil, time.Time{}
 		return
 	}
-	time.AfterFunc(portsEvery, c.poke.Set)
+	c.relook.later()
+	if c.now().Sub(t.run.looked) < portsEvery/2 {
+		return
+	}
+	t.run.looked = c.now()
 	ports, err := c.ports.ListeningPorts(ctx, t.check.Interface)
 	if err != nil {
 		return
@@ -190,7 +246,7 @@ func (c *Health) lookAround(ctx context.Context, t probed, h *app.InstanceHealth
 	switch {
 	case len(ports) == 0:
 		h.OtherPorts, h.OtherPortsSince = nil, time.Time{}
-	case h.OtherPortsSince.IsZero() || h.OtherPortsSince.Before(t.startedAt):
+	case h.OtherPortsSince.IsZero():
 		h.OtherPorts, h.OtherPortsSince = ports, c.now()
 	default:
 		h.OtherPorts = ports

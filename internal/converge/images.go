@@ -85,6 +85,11 @@ func (c *Images) forget(ctx context.Context, orphans []app.RevisionKey) error {
 	if len(orphans) == 0 {
 		return nil
 	}
+	c.mu.Lock()
+	for _, key := range orphans {
+		delete(c.attempts, key)
+	}
+	c.mu.Unlock()
 	return c.store.Update(ctx, func(tx *store.Tx) error {
 		for _, key := range orphans {
 			if _, ok := store.ImageRequests.Get(tx, key); !ok {
@@ -157,7 +162,8 @@ func (c *Images) resolve(ctx context.Context, r app.ImageRequest) app.ImageStatu
 	return status
 }
 
-// reference turns a request into what the engine resolves; a tag of the install's own registry is looked up here.
+// reference turns a request into what the engine resolves; the install's own registry is looked up here, so that
+// nobody runs an image of a repository that does not hold it.
 func (c *Images) reference(ctx context.Context, r app.ImageRequest) (engine.ImageRef, error) {
 	parsed, err := c.parse(r.Image, r.Scope)
 	if err != nil {
@@ -177,7 +183,14 @@ func (c *Images) reference(ctx context.Context, r app.ImageRequest) (engine.Imag
 				"The repository %q does not exist in the registry of account %s in %s. Create it with aws ecr create-repository and push the image.",
 				parsed.Repository.Name, parsed.Repository.Scope.Account, parsed.Repository.Scope.Region)
 		}
+		if r.Digest != "" {
+			return nil // resolved before; the image outlives its manifest's row
+		}
 		if ref.Digest != "" {
+			if _, ok := store.Manifests.Get(tx, app.ManifestKey{Repository: parsed.Repository, Digest: ref.Digest}); !ok {
+				return app.Errorf(app.KindNotFound, r.Image, "The repository %q has no image with the digest %q. Push it, or name one that aws ecr list-images shows.",
+					parsed.Repository.Name, ref.Digest)
+			}
 			return nil
 		}
 		m, ok := store.ManifestsByTag.First(tx, app.ManifestTag{Repository: parsed.Repository, Tag: parsed.Tag})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -71,7 +72,7 @@ type Instances struct {
 	busy map[app.InstanceID]bool
 	// final are the logs of removed containers that have not been read to their end yet.
 	final map[app.InstanceID]bool
-	// retry is when a start that failed for a passing reason is tried again.
+	// retry is when work that failed for a passing reason is tried again.
 	retry map[app.InstanceID]attempt
 }
 
@@ -106,6 +107,8 @@ func (c *Instances) Run(ctx context.Context) {
 func (c *Instances) LogDone(id app.InstanceID) {
 	if err := c.Files.ReleaseLog(id); err != nil {
 		slog.Warn("cannot remove the log file", "instance", id, "error", err)
+		time.AfterFunc(time.Second, func() { c.LogDone(id) })
+		return
 	}
 	c.mu.Lock()
 	delete(c.final, id)
@@ -119,12 +122,12 @@ type view struct {
 	service   app.Service
 	revision  app.Revision
 	status    app.InstanceStatus
-	known     bool // it has a status row
 	container *engine.Status
 	settings  app.ServiceSettings
 }
 
 func (c *Instances) pass(ctx context.Context) error {
+	busy := c.underWay() // before List, whose answer about these may be out of date when it comes
 	containers, err := c.Engine.List(ctx)
 	if err != nil {
 		return err
@@ -135,10 +138,17 @@ func (c *Instances) pass(ctx context.Context) error {
 	}
 	errs := []error{c.follow(ctx, views)}
 	for _, v := range views {
-		errs = append(errs, c.converge(ctx, v))
+		if !busy[v.ID] {
+			errs = append(errs, c.converge(ctx, v))
+		}
 	}
 	for _, id := range orphans {
-		c.background(ctx, id, func() error { return c.Engine.Remove(ctx, id, time.Second) })
+		c.background(ctx, id, func() error {
+			if err := c.Engine.Remove(ctx, id, time.Second); err != nil {
+				return err
+			}
+			return c.Files.ReleaseLog(id)
+		})
 	}
 	if len(stale) > 0 {
 		errs = append(errs, c.Store.Update(ctx, func(tx *store.Tx) error {
@@ -153,6 +163,13 @@ func (c *Instances) pass(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// underWay returns the instances that work goes on for; its end pokes.
+func (c *Instances) underWay() map[app.InstanceID]bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.busy)
+}
+
 // look joins rows and containers; orphans are containers without a row, stale are statuses without one.
 func (c *Instances) look(ctx context.Context, containers []engine.Status) (views []view, orphans, stale []app.InstanceID, err error) {
 	byID := make(map[app.InstanceID]*engine.Status, len(containers))
@@ -165,7 +182,7 @@ func (c *Instances) look(ctx context.Context, containers []engine.Status) (views
 			delete(byID, i.ID)
 			v.service, _ = store.Services.Get(tx, i.Service)
 			v.revision, _ = store.Revisions.Get(tx, app.RevisionKey{Service: i.Service, Number: i.Revision})
-			v.status, v.known = store.InstanceStatuses.Get(tx, i.ID)
+			v.status, _ = store.InstanceStatuses.Get(tx, i.ID)
 			v.settings = v.service.Settings.WithDefaults()
 			views = append(views, v)
 		}
@@ -185,10 +202,7 @@ func (c *Instances) look(ctx context.Context, containers []engine.Status) (views
 // follow hands every log file, those of removed containers included, to the collector.
 func (c *Instances) follow(ctx context.Context, views []view) error {
 	c.mu.Lock()
-	final := make(map[app.InstanceID]bool, len(c.final))
-	for id := range c.final {
-		final[id] = true
-	}
+	final := maps.Clone(c.final)
 	c.mu.Unlock()
 	var sources []LogSource
 	for _, v := range views {
@@ -211,29 +225,30 @@ func (c *Instances) follow(ctx context.Context, views []view) error {
 
 // converge does what one instance needs.
 func (c *Instances) converge(ctx context.Context, v view) error {
-	c.mu.Lock()
-	busy, reading := c.busy[v.ID], c.final[v.ID]
-	c.mu.Unlock()
-	if busy {
-		return nil
-	}
-	if v.Goal == app.GoalStop {
-		return c.stop(ctx, v, reading)
-	}
 	switch {
+	case v.Goal == app.GoalStop:
+		return c.stop(ctx, v)
 	case v.container != nil && v.container.State == engine.StateRunning:
-		return c.recordRunning(ctx, v)
+		if v.status.Phase == app.PhaseRunning && v.status.StartedAt.Equal(v.container.StartedAt) {
+			return nil
+		}
+		return c.recordRunning(ctx, v.ID, v.container.StartedAt)
 	case v.status.Phase == app.PhaseFailed:
 		return nil
-	case v.container != nil && v.container.State == engine.StateStopped && v.status.Phase != app.PhaseExited:
+	case v.container != nil && v.container.State == engine.StateStopped && v.status.Phase == app.PhaseRunning:
 		return c.recordExit(ctx, v)
+	case v.container == nil && v.status.Phase == app.PhaseRunning:
+		return c.recordLost(ctx, v.ID)
 	case v.Goal == app.GoalRun:
 		return c.start(ctx, v)
 	}
 	return nil
 }
 
-func (c *Instances) stop(ctx context.Context, v view, reading bool) error {
+func (c *Instances) stop(ctx context.Context, v view) error {
+	c.mu.Lock()
+	reading := c.final[v.ID]
+	c.mu.Unlock()
 	switch {
 	case v.status.Phase == app.PhaseGone || reading:
 		return nil
@@ -248,16 +263,19 @@ func (c *Instances) stop(ctx context.Context, v view, reading bool) error {
 		c.poke.Set()
 		return nil
 	}
-	status := v.status
-	status.ID, status.Phase = v.ID, app.PhaseGone
-	return c.record(ctx, status)
+	return c.record(ctx, v.ID, func(s *app.InstanceStatus) { s.Phase = app.PhaseGone })
 }
 
-// background runs work for an instance unless some is under way, and looks again afterwards.
+// background runs work for an instance and looks again afterwards. Nothing happens while other work is under way for it,
+// or until the back-off after a failure is over.
 func (c *Instances) background(ctx context.Context, id app.InstanceID, work func() error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.busy[id] {
+		return
+	}
+	if wait := c.retry[id].next.Sub(c.Now()); wait > 0 {
+		time.AfterFunc(wait, c.poke.Set)
 		return
 	}
 	c.busy[id] = true
@@ -265,54 +283,64 @@ func (c *Instances) background(ctx context.Context, id app.InstanceID, work func
 		err := work()
 		if err != nil && ctx.Err() == nil {
 			slog.Warn("cannot converge instance", "instance", id, "error", err)
-			time.AfterFunc(time.Second, c.poke.Set)
 		}
 		c.mu.Lock()
+		defer c.mu.Unlock()
 		delete(c.busy, id)
-		c.mu.Unlock()
+		if err == nil {
+			delete(c.retry, id)
+		} else {
+			failures := c.retry[id].failures + 1
+			c.retry[id] = attempt{failures, c.Now().Add(restartPause(failures))}
+		}
 		c.poke.Set()
 	}()
 }
 
-func (c *Instances) record(ctx context.Context, status app.InstanceStatus) error {
-	status.UpdatedAt = c.Now()
+// record changes the status of an instance that control still has. In the same transaction the health of a run that
+// is over ends.
+func (c *Instances) record(ctx context.Context, id app.InstanceID, change func(*app.InstanceStatus)) error {
 	return c.Store.Update(ctx, func(tx *store.Tx) error {
-		if _, ok := store.Instances.Get(tx, status.ID); ok {
-			store.Observed.InstanceStatuses.Put(tx, status)
+		if _, ok := store.Instances.Get(tx, id); !ok {
+			return nil
 		}
+		old, _ := store.InstanceStatuses.Get(tx, id)
+		status := old
+		change(&status)
+		status.ID, status.UpdatedAt = id, c.Now()
+		if status.Phase != app.PhaseRunning || !status.StartedAt.Equal(old.StartedAt) {
+			unhealthy(tx, id, status.UpdatedAt)
+		}
+		store.Observed.InstanceStatuses.Put(tx, status)
 		return nil
 	})
 }
 
-func (c *Instances) recordRunning(ctx context.Context, v view) error {
-	if v.status.Phase == app.PhaseRunning && v.status.StartedAt.Equal(v.container.StartedAt) {
-		return nil
-	}
-	status := v.status
-	status.ID, status.Phase, status.StartedAt = v.ID, app.PhaseRunning, v.container.StartedAt
-	return c.record(ctx, status)
+func (c *Instances) recordRunning(ctx context.Context, id app.InstanceID, startedAt time.Time) error {
+	return c.record(ctx, id, func(s *app.InstanceStatus) {
+		s.Phase, s.StartedAt, s.Reason = app.PhaseRunning, startedAt, ""
+	})
 }
 
 func (c *Instances) recordExit(ctx context.Context, v view) error {
-	status := v.status
-	healthy := false
-	_ = c.Store.View(ctx, func(tx *store.Tx) error {
-		h, ok := store.InstanceHealths.Get(tx, v.ID)
-		healthy = ok && h.Healthy
-		return nil
+	lines := c.Tail(v.container.LogPath, tailLines)
+	exits := 0
+	err := c.record(ctx, v.ID, func(s *app.InstanceStatus) {
+		s.Phase, s.LastLines = app.PhaseExited, lines
+		s.Exits++
+		s.ExitCode, s.OOMKilled, s.Reason = v.container.ExitCode, v.container.OOMKilled, v.container.Failure
+		exits = s.Exits
 	})
-	if healthy {
-		status.Exits = 0
+	if err == nil {
+		time.AfterFunc(restartPause(exits), c.poke.Set)
 	}
-	status.ID, status.Phase = v.ID, app.PhaseExited
-	status.Exits++
-	status.ExitCode, status.OOMKilled, status.Reason = v.container.ExitCode, v.container.OOMKilled, v.container.Failure
-	status.LastLines = c.Tail(v.container.LogPath, tailLines)
-	if err := c.record(ctx, status); err != nil {
-		return err
-	}
-	time.AfterFunc(restartPause(status.Exits), c.poke.Set)
-	return nil
+	return err
+}
+
+// recordLost tells that somebody else took the container away; it is made again.
+func (c *Instances) recordLost(ctx context.Context, id app.InstanceID) error {
+	defer c.poke.Set()
+	return c.record(ctx, id, func(s *app.InstanceStatus) { s.Phase, s.Reason = app.PhasePending, "its container was removed" })
 }
 
 // restartPause is the back-off between an end and the next start.
@@ -327,22 +355,15 @@ func (c *Instances) start(ctx context.Context, v view) error {
 	if !attached || v.revision.Digest == "" {
 		return nil
 	}
-	wait := time.Duration(0)
 	if v.status.Phase == app.PhaseExited {
-		wait = v.status.UpdatedAt.Add(restartPause(v.status.Exits)).Sub(c.Now())
-	}
-	c.mu.Lock()
-	if until := c.retry[v.ID].next.Sub(c.Now()); until > wait {
-		wait = until
-	}
-	c.mu.Unlock()
-	if wait > 0 {
-		time.AfterFunc(wait, c.poke.Set)
-		return nil
+		if wait := v.status.UpdatedAt.Add(restartPause(v.status.Exits)).Sub(c.Now()); wait > 0 {
+			time.AfterFunc(wait, c.poke.Set)
+			return nil
+		}
 	}
 	instance, err := spec(v.service, v.revision, v.Instance, a, c.UIDBase(v.service.Scope.Account), c.CABundle)
 	if err != nil {
-		return c.recordFailed(ctx, v, err)
+		return c.recordFailed(ctx, v.ID, err)
 	}
 	c.background(ctx, v.ID, func() error {
 		select {
@@ -351,36 +372,24 @@ func (c *Instances) start(ctx context.Context, v view) error {
 			return ctx.Err()
 		}
 		defer func() { <-c.slots }()
-		return c.ensure(ctx, v, instance)
+		return c.ensure(ctx, instance)
 	})
 	return nil
 }
 
-func (c *Instances) ensure(ctx context.Context, v view, instance engine.Instance) error {
+func (c *Instances) ensure(ctx context.Context, instance engine.Instance) error {
+	id := instance.ID
 	err := c.Engine.Ensure(ctx, instance)
 	if err == nil {
-		c.mu.Lock()
-		delete(c.retry, v.ID)
-		c.mu.Unlock()
-		status := v.status
-		status.ID, status.Phase, status.StartedAt = v.ID, app.PhaseRunning, c.startedAt(ctx, v.ID)
-		return c.record(ctx, status)
+		return c.recordRunning(ctx, id, c.startedAt(ctx, id)) // at once: a run that ended meanwhile counts as one
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	if kind := app.KindOf(err); kind == app.KindInvalidRequest || kind == app.KindNotFound {
-		return c.recordFailed(ctx, v, err)
+		return c.recordFailed(ctx, id, err)
 	}
-	c.mu.Lock()
-	r := c.retry[v.ID]
-	r.failures++
-	r.next = c.Now().Add(restartPause(r.failures))
-	c.retry[v.ID] = r
-	c.mu.Unlock()
-	status := v.status
-	status.ID, status.Phase, status.Reason = v.ID, app.PhasePending, err.Error()
-	return errors.Join(err, c.record(ctx, status))
+	return errors.Join(err, c.record(ctx, id, func(s *app.InstanceStatus) { s.Phase, s.Reason = app.PhasePending, err.Error() }))
 }
 
 func (c *Instances) startedAt(ctx context.Context, id app.InstanceID) time.Time {
@@ -391,11 +400,12 @@ func (c *Instances) startedAt(ctx context.Context, id app.InstanceID) time.Time 
 	return c.Now()
 }
 
-func (c *Instances) recordFailed(ctx context.Context, v view, err error) error {
-	status := v.status
-	status.ID, status.Phase, status.Reason = v.ID, app.PhaseFailed, err.Error()
-	if path := c.Files.LogPath(v.ID); path != "" {
-		status.LastLines = c.Tail(path, tailLines)
+func (c *Instances) recordFailed(ctx context.Context, id app.InstanceID, cause error) error {
+	var lines []string
+	if path := c.Files.LogPath(id); path != "" {
+		lines = c.Tail(path, tailLines)
 	}
-	return c.record(ctx, status)
+	return c.record(ctx, id, func(s *app.InstanceStatus) {
+		s.Phase, s.Reason, s.LastLines = app.PhaseFailed, cause.Error(), lines
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 	"log/slog"
 	"reflect"
+	"sync/atomic"
 	"time"
 
 	"github.com/funade/funade/internal/base/backoff"
@@ -62,5 +63,23 @@ func (p Poke) Set() {
 	select {
 	case p <- struct{}{}:
 	default:
+	}
+}
+
+// repeat sets a poke once every pause at most: while one is due, asking again changes nothing. So a pass may ask
+// to be repeated without the repetitions adding up.
+type repeat struct {
+	poke  Poke
+	pause time.Duration
+	due   atomic.Bool
+}
+
+// later sets the poke after the pause.
+func (r *repeat) later() {
+	if r.due.CompareAndSwap(false, true) {
+		time.AfterFunc(r.pause, func() {
+			r.due.Store(false)
+			r.poke.Set()
+		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -21,9 +22,9 @@ type Network struct {
 	slots int
 	// uidBase returns the first host uid of an account's user namespaces; 0 = none.
 	uidBase func(app.AccountID) uint32
-	next  int
-	poke  Poke
-	ready Poke
+	next    int
+	poke    Poke
+	ready   Poke
 
 	mu          sync.Mutex
 	attachments map[app.InterfaceID]vpc.Attachment
@@ -54,23 +55,44 @@ func (c *Network) Attachment(id app.InterfaceID) (vpc.Attachment, bool) {
 
 func (c *Network) pass(ctx context.Context) error {
 	errs := []error{c.dataplane.Apply(ctx, c.rules)}
-	wanted, err := c.allocate(ctx)
+	found, err := c.look(ctx)
 	if err != nil {
-		return err
+		return errors.Join(append(errs, err)...)
 	}
+	errs = append(errs, c.detach(ctx, found)) // first: it frees slots
+	wanted, err := c.allocate(ctx)
+	errs = append(errs, err)
 	for _, s := range wanted {
 		errs = append(errs, c.attach(ctx, s))
 	}
-	errs = append(errs, c.detach(ctx))
 	return errors.Join(errs...)
 }
+
+// look returns what is in the kernel and forgets the attachments that no longer are.
+func (c *Network) look(ctx context.Context) (map[app.InterfaceID]bool, error) {
+	list, err := c.dataplane.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[app.InterfaceID]bool, len(list))
+	for _, a := range list {
+		found[a.ID] = true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.DeleteFunc(c.attachments, func(id app.InterfaceID, _ vpc.Attachment) bool { return !found[id] })
+	return found, nil
+}
+
+// noSlot is the Index of an interface that waits for a slot.
+const noSlot = -1
 
 type slotted struct {
 	app.Interface
 	status app.InterfaceStatus
 }
 
-// allocate gives every interface a slot and returns them all.
+// allocate gives every interface a slot and returns those that have one. The error is of those that got none.
 func (c *Network) allocate(ctx context.Context) ([]slotted, error) {
 	var all []slotted
 	missing := false
@@ -78,33 +100,44 @@ func (c *Network) allocate(ctx context.Context) ([]slotted, error) {
 		all, missing = nil, false
 		for i := range store.Interfaces.All(tx) {
 			status, ok := store.InterfaceStatuses.Get(tx, i.ID)
+			if !ok || status.Index == noSlot {
+				missing = true
+				continue
+			}
 			all = append(all, slotted{i, status})
-			missing = missing || !ok
 		}
 	}
 	err := c.store.View(ctx, func(tx *store.Tx) error { collect(tx); return nil })
 	if err != nil || !missing {
 		return all, err
 	}
-	return all, c.store.Update(ctx, func(tx *store.Tx) error {
+	full := app.Errorf(app.KindUnavailable, "", "all %d addresses of this install's managed range are in use", c.slots)
+	err = c.store.Update(ctx, func(tx *store.Tx) error {
 		used := map[int]bool{}
 		for s := range store.InterfaceStatuses.All(tx) {
 			used[s.Index] = true
 		}
 		for i := range store.Interfaces.All(tx) {
-			if _, ok := store.InterfaceStatuses.Get(tx, i.ID); ok {
+			old, ok := store.InterfaceStatuses.Get(tx, i.ID)
+			if ok && old.Index != noSlot {
 				continue
 			}
-			index, ok := c.free(used)
-			if !ok {
-				return app.Errorf(app.KindUnavailable, string(i.ID), "all %d addresses of this install's managed range are in use", c.slots)
+			index, free := c.free(used)
+			switch {
+			case free:
+				used[index] = true
+				store.Observed.InterfaceStatuses.Put(tx, app.InterfaceStatus{ID: i.ID, Index: index})
+			case !ok:
+				store.Observed.InterfaceStatuses.Put(tx, app.InterfaceStatus{ID: i.ID, Index: noSlot, Error: full.Message})
 			}
-			used[index] = true
-			store.Observed.InterfaceStatuses.Put(tx, app.InterfaceStatus{ID: i.ID, Index: index})
 		}
 		collect(tx)
 		return nil
 	})
+	if err == nil && missing {
+		err = full
+	}
+	return all, err
 }
 
 // free returns the next unused slot, going round so that a number is not used again at once.
@@ -149,16 +182,8 @@ func (c *Network) attach(ctx context.Context, s slotted) error {
 }
 
 // detach removes attachments and statuses that no row claims; control removes an interface only after its instance is gone.
-func (c *Network) detach(ctx context.Context) error {
-	found, err := c.dataplane.List(ctx)
-	if err != nil {
-		return err
-	}
-	candidates := map[app.InterfaceID]bool{}
-	for _, a := range found {
-		candidates[a.ID] = true
-	}
-	err = c.store.View(ctx, func(tx *store.Tx) error {
+func (c *Network) detach(ctx context.Context, candidates map[app.InterfaceID]bool) error {
+	err := c.store.View(ctx, func(tx *store.Tx) error {
 		for s := range store.InterfaceStatuses.All(tx) {
 			candidates[s.ID] = true
 		}

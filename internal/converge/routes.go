@@ -2,12 +2,11 @@ package converge
 
 import (
 	"context"
-	"errors"
 	"net/netip"
+	"reflect"
 	"slices"
 	"sort"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/funade/funade/internal/app"
@@ -27,21 +26,23 @@ type FrontDoor interface {
 
 // Routes keeps the router's table true to the rows and reports what the router has taken over.
 type Routes struct {
-	store  *store.Store
-	router FrontDoor
-	domain string
-	now    func() time.Time
-	poke   Poke
+	store   *store.Store
+	router  FrontDoor
+	domain  string
+	now     func() time.Time
+	poke    Poke
+	recount *repeat
 
 	version uint64
-	mu      sync.Mutex
-	names   map[string]bool
+	// routes are those of the table that the router has.
+	routes []router.Route
 }
 
 // NewRoutes returns the converger; Run does its work. Services answer at <label>.<region>.<domain> and, for
 // callers inside instances, at <id>.<region>.apps.internal.
 func NewRoutes(s *store.Store, r FrontDoor, domain string, now func() time.Time) *Routes {
-	return &Routes{store: s, router: r, domain: domain, now: now, poke: NewPoke(), names: map[string]bool{}}
+	poke := NewPoke()
+	return &Routes{store: s, router: r, domain: strings.ToLower(domain), now: now, poke: poke, recount: &repeat{poke: poke, pause: busyPoll}}
 }
 
 // Run converges until ctx ends.
@@ -54,29 +55,30 @@ func (c *Routes) Run(ctx context.Context) {
 	}, 5*time.Second, c.pass)
 }
 
-// Serves reports whether the install answers at a name: a service's, or any name below its domains.
+// Serves reports whether the install answers at a name, which is any name below its domains.
 func (c *Routes) Serves(name string) bool {
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.names[name] || strings.HasSuffix(name, "."+c.domain) || strings.HasSuffix(name, "."+internalDomain)
+	return strings.HasSuffix(name, "."+c.domain) || strings.HasSuffix(name, "."+internalDomain)
 }
 
 // internalDomain is the domain that services answer at inside instances, since many clients hard-wire *.localhost to loopback.
 const internalDomain = "apps.internal"
 
 func (c *Routes) pass(ctx context.Context) error {
-	var table router.Table
-	var statuses []app.RouteStatus
+	var routes []router.Route
 	var gone []app.ServiceID
+	draining := map[app.ServiceID][]app.InstanceID{}
 	err := c.store.View(ctx, func(tx *store.Tx) error {
 		for svc := range store.Services.All(tx) {
 			if svc.Status == app.ServiceDeleted {
 				continue
 			}
-			route := c.route(tx, svc)
-			table.Routes = append(table.Routes, route)
-			statuses = append(statuses, c.status(tx, svc, route))
+			routes = append(routes, c.route(tx, svc))
+		}
+		for i := range store.Instances.All(tx) {
+			if i.Goal == app.GoalDrain {
+				draining[i.Service] = append(draining[i.Service], i.ID)
+			}
 		}
 		for s := range store.RouteStatuses.All(tx) {
 			if svc, ok := store.Services.Get(tx, s.Service); !ok || svc.Status == app.ServiceDeleted {
@@ -88,23 +90,21 @@ func (c *Routes) pass(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.install(&table)
-	return c.report(ctx, statuses, gone)
+	c.install(routes)
+	if len(draining) > 0 {
+		c.recount.later()
+	}
+	return c.report(ctx, c.statuses(routes, draining), gone)
 }
 
-func (c *Routes) install(table *router.Table) {
-	c.version++
-	table.Version = c.version
-	names := map[string]bool{}
-	for _, r := range table.Routes {
-		for _, h := range r.Hosts {
-			names[h] = true
-		}
+// install gives the router a new table unless it has this one.
+func (c *Routes) install(routes []router.Route) {
+	if c.version > 0 && reflect.DeepEqual(routes, c.routes) {
+		return
 	}
-	c.router.SetTable(table)
-	c.mu.Lock()
-	c.names = names
-	c.mu.Unlock()
+	c.version++
+	c.routes = routes
+	c.router.SetTable(&router.Table{Version: c.version, Routes: routes})
 }
 
 func (c *Routes) route(tx *store.Tx, svc app.Service) router.Route {
@@ -121,7 +121,7 @@ func (c *Routes) route(tx *store.Tx, svc app.Service) router.Route {
 	switch {
 	case svc.Routed != 0:
 		r.State = router.RouteServing
-	case svc.Status == app.ServicePaused:
+	case svc.Status == app.ServicePaused, pausing(tx, svc):
 		r.State = router.RoutePaused
 	}
 	for i := range store.InstancesByService.Each(tx, svc.ID) {
@@ -131,6 +131,12 @@ func (c *Routes) route(tx *store.Tx, svc app.Service) router.Route {
 	}
 	sort.Slice(r.Targets, func(a, b int) bool { return r.Targets[a].Instance < r.Targets[b].Instance })
 	return r
+}
+
+// pausing reports that the service is on its way to PAUSED.
+func pausing(tx *store.Tx, svc app.Service) bool {
+	op, ok := store.Operations.Get(tx, svc.Operation)
+	return ok && op.Type == app.OpPauseService
 }
 
 // target returns where to send an instance's requests, if it may have any.
@@ -163,25 +169,27 @@ func instanceAddr(tx *store.Tx, i app.Instance) (netip.AddrPort, bool) {
 	return netip.AddrPortFrom(addr, uint16(rev.Config.Source.Port)), ok
 }
 
-func (c *Routes) status(tx *store.Tx, svc app.Service, r router.Route) app.RouteStatus {
-	s := app.RouteStatus{Service: svc.ID, Revision: svc.Routed}
-	for _, t := range r.Targets {
-		s.Targets = append(s.Targets, t.Instance)
-	}
-	for i := range store.InstancesByService.Each(tx, svc.ID) {
-		if i.Goal == app.GoalDrain && c.router.InFlight(i.ID) > 0 {
-			s.Busy = append(s.Busy, i.ID)
+// statuses says what the router has taken over. Requests are counted now, when draining instances get no new ones.
+func (c *Routes) statuses(routes []router.Route, draining map[app.ServiceID][]app.InstanceID) []app.RouteStatus {
+	out := make([]app.RouteStatus, len(routes))
+	for n, r := range routes {
+		out[n] = app.RouteStatus{Service: r.Service, Revision: r.Revision}
+		for _, t := range r.Targets {
+			out[n].Targets = append(out[n].Targets, t.Instance)
+		}
+		for _, id := range draining[r.Service] {
+			if c.router.InFlight(id) > 0 {
+				out[n].Busy = append(out[n].Busy, id)
+			}
 		}
 	}
-	return s
+	return out
 }
 
 func (c *Routes) report(ctx context.Context, statuses []app.RouteStatus, gone []app.ServiceID) error {
 	var changed []app.RouteStatus
-	busy := false
 	err := c.store.View(ctx, func(tx *store.Tx) error {
 		for _, s := range statuses {
-			busy = busy || len(s.Busy) > 0
 			old, ok := store.RouteStatuses.Get(tx, s.Service)
 			if !ok || old.Revision != s.Revision || !slices.Equal(old.Targets, s.Targets) || !slices.Equal(old.Busy, s.Busy) {
 				changed = append(changed, s)
@@ -189,13 +197,10 @@ func (c *Routes) report(ctx context.Context, statuses []app.RouteStatus, gone []
 		}
 		return nil
 	})
-	if busy {
-		time.AfterFunc(busyPoll, c.poke.Set)
-	}
 	if err != nil || len(changed) == 0 && len(gone) == 0 {
 		return err
 	}
-	return errors.Join(err, c.store.Update(ctx, func(tx *store.Tx) error {
+	return c.store.Update(ctx, func(tx *store.Tx) error {
 		for _, s := range changed {
 			store.Observed.RouteStatuses.Put(tx, s)
 		}
@@ -203,5 +208,5 @@ func (c *Routes) report(ctx context.Context, statuses []app.RouteStatus, gone []
 			store.Observed.RouteStatuses.Delete(tx, id)
 		}
 		return nil
-	}))
+	})
 }

@@ -1,8 +1,9 @@
 package converge
 
 import (
-	"fmt"
-	"sort"
+	"maps"
+	"slices"
+	"strconv"
 
 	"github.com/funade/funade/internal/app"
 	"github.com/funade/funade/internal/engine"
@@ -35,23 +36,15 @@ func spec(svc app.Service, rev app.Revision, i app.Instance, a vpc.Attachment, u
 	}, nil
 }
 
-// environment returns the variables of an instance: those that App Runner sets, then the user's, which win except
-// for PORT, whose name is reserved.
+// environment returns the variables of an instance: those that App Runner sets and the user's, which win except
+// for PORT, whose name is reserved; sorted.
 func environment(svc app.Service, config app.ServiceConfig) []string {
-	env := []string{
-		fmt.Sprintf("PORT=%d", config.Source.Port),
-		"AWS_REGION=" + string(svc.Scope.Region),
-		"AWS_DEFAULT_REGION=" + string(svc.Scope.Region),
-	}
-	names := make([]string, 0, len(config.Source.Env))
-	for name := range config.Source.Env {
-		if name != "PORT" {
-			names = append(names, name)
-		}
-	}
-	sort.Strings(names)
-	for _, name := range names {
-		env = append(env, name+"="+config.Source.Env[name])
+	all := map[string]string{"AWS_REGION": string(svc.Scope.Region), "AWS_DEFAULT_REGION": string(svc.Scope.Region)}
+	maps.Copy(all, config.Source.Env)
+	all["PORT"] = strconv.Itoa(config.Source.Port)
+	env := make([]string, 0, len(all))
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		env = append(env, name+"="+all[name])
 	}
 	return env
 }

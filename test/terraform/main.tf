@@ -51,6 +51,9 @@ resource "aws_apprunner_auto_scaling_configuration_version" "app" {
   max_size                        = var.max_size
   min_size                        = 1
   tags                            = { stage = var.stage }
+  lifecycle {
+    create_before_destroy = true # one that a service uses cannot be deleted
+  }
 }
 
 resource "aws_apprunner_auto_scaling_configuration_version" "default" {

@@ -10,6 +10,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -49,7 +50,11 @@ func main() {
 		go tick(ctx, d)
 	}
 	srv := &http.Server{Addr: ":" + cmp.Or(os.Getenv("LISTEN"), os.Getenv("PORT"), "8080"), Handler: routes(), ReadHeaderTimeout: 10 * time.Second}
-	go func() { log.Print(srv.ListenAndServe()) }()
+	go func() {
+		if err := srv.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+			log.Fatal(err)
+		}
+	}()
 	log.Printf("testapp listens on %s", srv.Addr)
 	<-ctx.Done()
 	log.Print("testapp got SIGTERM")

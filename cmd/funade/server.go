@@ -79,6 +79,7 @@ type daemon struct {
 	logs      *logs.Store
 	collector *logs.Collector
 	router    *router.Router
+	front     *frontDoor
 	prober    *health.Prober
 	registry  *registry.Registry
 	tokens    *registry.Tokens
@@ -220,7 +221,9 @@ func (d *daemon) openStore(context.Context) error {
 		return err
 	}
 	d.later(d.store.Close)
-	d.control = control.New(d.store, control.Config{RegistryHosts: d.registryHosts()})
+	d.control = control.New(d.store, control.Config{
+		RegistryHosts: d.registryHosts(), Quotas: control.Quotas{Services: d.config.MaxServices},
+	})
 	return nil
 }
 
@@ -321,6 +324,7 @@ func (d *daemon) openRouter(context.Context) error {
 	d.router = router.New(router.Config{
 		Dial: dialTarget(d.network), Certificate: d.authority.Certificate, HTTPSPort: port(d.listeners.https), Logger: slog.Default(),
 	})
+	d.front = &frontDoor{Router: d.router, routed: make(chan struct{})}
 	return nil
 }
 
@@ -334,7 +338,7 @@ func (d *daemon) converge(ctx context.Context) {
 	}
 	attached := converge.NewPoke()
 	uidBase := func(app.AccountID) uint32 { return d.uidBase }
-	routes := converge.NewRoutes(d.store, d.router, d.config.Domain, time.Now)
+	routes := converge.NewRoutes(d.store, d.front, d.config.Domain, time.Now)
 	network := converge.NewNetwork(d.store, d.network, vpc.Ruleset{EgressAllow: d.config.DefaultEgressAllow, DoorNames: routes.Serves}, layout.Slots(), uidBase, attached)
 	var instances *converge.Instances
 	d.collector = logs.NewCollector(logs.CollectorConfig{
@@ -386,6 +390,10 @@ func (d *daemon) run(ctx, work context.Context) error {
 	}
 	sniffed := server.Sniff(d.listeners.api, &tls.Config{GetCertificate: d.authority.Certificate, MinVersion: tls.VersionTLS12}, false)
 	serve("api", func() error { return apiServer.Serve(sniffed) })
+	select {
+	case <-d.front.routed:
+	case <-ctx.Done():
+	}
 	serve("http", func() error { return d.router.Serve(work, router.Front{}, d.listeners.http) })
 	serve("https", func() error { return d.router.Serve(work, router.Front{TLS: true}, d.listeners.https) })
 	if err := d.openDoors(work, serve); err != nil {

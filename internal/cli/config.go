@@ -35,6 +35,8 @@ type ServerConfig struct {
 
 	UploadSessions int      `help:"Registry uploads that may be in progress at the same time." default:"64" env:"FUNADE_UPLOAD_SESSIONS" placeholder:"N"`
 	UploadMaxBytes ByteSize `help:"Limit of one blob pushed to the registry." default:"10GiB" env:"FUNADE_UPLOAD_MAX_BYTES" placeholder:"SIZE"`
+
+	MaxServices int `help:"Services that one account may have in one region." default:"30" env:"FUNADE_MAX_SERVICES" placeholder:"N"`
 }
 
 type serverCmd struct {
@@ -103,6 +105,9 @@ func (c *ServerConfig) validateLimits(bad func(field string, value any, remedy s
 	}
 	if c.UploadMaxBytes < 1<<20 {
 		bad("upload-max-bytes", c.UploadMaxBytes, "give at least 1MiB")
+	}
+	if c.MaxServices < 1 || c.MaxServices > 100_000 {
+		bad("max-services", c.MaxServices, "give a number from 1 to 100000")
 	}
 }
 

@@ -37,7 +37,7 @@ func (c *Control) CreateService(ctx context.Context, scope app.Scope, in CreateS
 			return err
 		}
 		if n := countServices(tx, scope, c.cfg.Quotas.Services); n >= c.cfg.Quotas.Services {
-			return quota("You have %d services, which is the limit (failed and paused ones count). Delete one first.", n)
+			return quota("You have %d services, which is the limit (failed and paused ones count). Delete one first, or raise the limit: funade server --max-services.", n)
 		}
 		now := c.now()
 		svc := app.Service{

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -147,6 +148,19 @@ func tail(path string, n int) []string {
 		slog.Debug("cannot read the end of a log", "path", path, "error", err)
 	}
 	return lines
+}
+
+// frontDoor tells when the router has its first table; before, it would answer 404 for every host.
+type frontDoor struct {
+	*router.Router
+	once   sync.Once
+	routed chan struct{} // closed then
+}
+
+// SetTable hands the table on.
+func (f *frontDoor) SetTable(t *router.Table) {
+	f.Router.SetTable(t)
+	f.once.Do(func() { close(f.routed) })
 }
 
 // dialTarget connects the router to instances.

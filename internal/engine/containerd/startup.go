@@ -9,6 +9,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
 
 	"github.com/funade/funade/internal/app"
 )
@@ -27,7 +28,7 @@ func (e *Engine) ensureNamespace(ctx context.Context) error {
 }
 
 // removeOrphans removes what a crash between two steps left: writable layers, environment
-// files and directories of containers that do not exist.
+// files, directories and cgroups of containers that do not exist.
 func (e *Engine) removeOrphans(ctx context.Context) error {
 	ctx = e.scope(ctx)
 	list, err := e.client.ContainerService().List(ctx)
@@ -53,6 +54,7 @@ func (e *Engine) removeOrphans(ctx context.Context) error {
 			return fmt.Errorf("cannot remove snapshot %s: %w", name, err)
 		}
 	}
+	e.removeOrphanCgroups(known)
 	for _, dir := range []string{e.cfg.envDir(), filepath.Join(e.cfg.DataDir, "containers")} {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
@@ -68,6 +70,20 @@ func (e *Engine) removeOrphans(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// removeOrphanCgroups removes the empty groups of unknown instances, then those of services without instances.
+func (e *Engine) removeOrphanCgroups(known map[string]bool) {
+	for _, pattern := range []string{"*/*", "*"} {
+		for _, root := range cgroupRoots() {
+			found, _ := filepath.Glob(filepath.Join(root, e.cfg.cgroup(), pattern)) // the pattern is well formed
+			for _, dir := range found {
+				if !known[filepath.Base(dir)] {
+					_ = unix.Rmdir(dir) // a file, or a group in use: it stays
+				}
+			}
+		}
+	}
 }
 
 // removeInstanceFiles removes what an instance had on disk; its log stays until ReleaseLog.

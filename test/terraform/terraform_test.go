@@ -11,6 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/apprunner"
+
 	"github.com/funade/funade/build/ociimage"
 	"github.com/funade/funade/test/harness"
 )
@@ -174,6 +178,36 @@ func shipImage(t *testing.T, server *harness.Server) string {
 	return "000000000000.dkr.ecr.us-east-1.amazonaws.com/seed:up-" + digest.Hex[:16]
 }
 
+// restoreDefault makes App Runner's own configuration the account's default again: destroying
+// aws_apprunner_default_auto_scaling_configuration_version makes no call, and a default cannot be deleted.
+func restoreDefault(t *testing.T, server *harness.Server) {
+	t.Helper()
+	env, err := server.Env(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := map[string]string{}
+	for _, e := range env {
+		name, value, _ := strings.Cut(e, "=")
+		v[name] = value
+	}
+	client := apprunner.New(apprunner.Options{
+		Region: v["AWS_REGION"], BaseEndpoint: aws.String(v["AWS_ENDPOINT_URL"]),
+		Credentials: credentials.NewStaticCredentialsProvider(v["AWS_ACCESS_KEY_ID"], v["AWS_SECRET_ACCESS_KEY"], ""),
+	})
+	list, err := client.ListAutoScalingConfigurations(t.Context(),
+		&apprunner.ListAutoScalingConfigurationsInput{AutoScalingConfigurationName: aws.String("DefaultConfiguration")})
+	if err != nil || len(list.AutoScalingConfigurationSummaryList) != 1 {
+		t.Fatalf("cannot find DefaultConfiguration: %+v, %v", list, err)
+	}
+	_, err = client.UpdateDefaultAutoScalingConfiguration(t.Context(), &apprunner.UpdateDefaultAutoScalingConfigurationInput{
+		AutoScalingConfigurationArn: list.AutoScalingConfigurationSummaryList[0].AutoScalingConfigurationArn,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestTerraform(t *testing.T) {
 	if _, err := exec.LookPath("terraform"); err != nil {
 		t.Skip("SKIPPED: no terraform in PATH; it comes neither from Debian nor as a Go module")
@@ -202,6 +236,7 @@ func TestTerraform(t *testing.T) {
 		t.Errorf("after the update the service answers %q, %v", body, err)
 	}
 
+	restoreDefault(t, server)
 	p.must(t, "destroy", "-input=false", "-no-color", "-auto-approve")
 	if status, _, _, err := server.Get(t.Context(), url); err != nil || status != 404 {
 		t.Errorf("after destruction the service answers %d, %v", status, err)

@@ -49,6 +49,7 @@ func Handler(api http.Handler, registry http.Handler, health http.Handler) http.
 			_ = c.SetReadDeadline(deadline)
 			_ = c.SetWriteDeadline(deadline)
 			api.ServeHTTP(w, r)
+			_ = c.Flush()                       // what is left of the answer is under the deadline too
 			_ = c.SetWriteDeadline(time.Time{}) // net/http would keep it for the connection's next request
 		}
 	})

@@ -49,6 +49,8 @@ const (
 
 var scope = app.Scope{Account: account, Region: region}
 
+var testTime = time.Unix(1e9, 0)
+
 // api is the whole API over a store and a log store of its own.
 type api struct {
 	t         *testing.T
@@ -102,7 +104,7 @@ func newAPI(t *testing.T) *api {
 		wire.Registration{Service: apiecrpublic.Descriptor, Handler: ecrpublic.New(tokens{})},
 		wire.Registration{Service: apilogs.Descriptor, Handler: serverlogs.New(c, l, time.Now)},
 		wire.Registration{Service: apists.Descriptor, Handler: sts.Handler{}},
-		wire.Registration{Service: apiiam.Descriptor, Handler: iam.New(time.Unix(1e9, 0))},
+		wire.Registration{Service: apiiam.Descriptor, Handler: iam.New(testTime)},
 		wire.Registration{Service: apifunade.Descriptor, Handler: funade.New(c, install, rootKey{})},
 	)
 	if err != nil {

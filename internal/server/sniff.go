@@ -3,13 +3,22 @@ package server
 import (
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 )
 
 // sniffTimeout bounds how long a new connection may stay silent before its first byte.
 const sniffTimeout = 30 * time.Second
+
+const (
+	// acceptPause is the pause after an error of Accept that may pass.
+	acceptPause = 50 * time.Millisecond
+	// refuseTimeout bounds telling a client that only TLS is spoken.
+	refuseTimeout = 2 * time.Second
+)
 
 // tlsRecordHandshake is the first byte of every TLS connection (RFC 8446 §5.1); no HTTP method begins with it.
 const tlsRecordHandshake = 0x16
@@ -45,12 +54,22 @@ func isLoopback(a net.Addr) bool {
 func (s *sniffListener) accept() {
 	for {
 		c, err := s.Listener.Accept()
+		if isTemporary(err) {
+			<-time.After(acceptPause)
+			continue
+		}
 		if err != nil {
 			s.once.Do(func() { s.err = err; close(s.done) })
 			return
 		}
 		go s.classify(c)
 	}
+}
+
+// isTemporary tells what a later attempt may not meet, for example too many open files.
+func isTemporary(err error) bool {
+	var errno syscall.Errno
+	return errors.As(err, &errno) && errno.Temporary()
 }
 
 func (s *sniffListener) classify(c net.Conn) {
@@ -66,15 +85,26 @@ func (s *sniffListener) classify(c net.Conn) {
 	case first[0] == tlsRecordHandshake:
 		out = tls.Server(out, s.config)
 	case s.tlsOnly:
-		_, _ = c.Write([]byte("HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n" +
-			"This address speaks TLS only. Use https://.\n"))
-		c.Close()
+		refusePlain(c)
 		return
 	}
 	select {
 	case s.ready <- out:
 	case <-s.done:
 		c.Close()
+	}
+}
+
+// refusePlain says why a plain connection is not served. It reads what the client sends, since closing over unread
+// bytes would reset the connection before the client has read the answer.
+func refusePlain(c net.Conn) {
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(refuseTimeout))
+	_, _ = c.Write([]byte("HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n" +
+		"This address speaks TLS only. Use https://.\n"))
+	if half, ok := c.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+		_, _ = io.Copy(io.Discard, io.LimitReader(c, maxHeader))
 	}
 }
 

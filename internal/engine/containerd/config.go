@@ -14,6 +14,7 @@ import (
 
 	"github.com/funade/funade/internal/app"
 	"github.com/funade/funade/internal/base/atomicfile"
+	"github.com/funade/funade/internal/engine/containerd/shim"
 )
 
 // DefaultReserve is the free space that image content never takes, so that control
@@ -30,7 +31,8 @@ type Config struct {
 	Install app.InstallID
 	// Runtime is the OCI runtime to use; "" = the embedded runc, else one beside the executable or in PATH.
 	Runtime string
-	// Self is our executable, which must call ShimMain first; "" = os.Executable.
+	// Self is an executable that calls ShimMain first and becomes the shim; "" = the embedded slim shim, else
+	// our own executable.
 	Self string
 	// Dialer reaches registries that a caller named; it refuses forbidden destinations. nil = external pulls fail.
 	Dialer func(ctx context.Context, network, address string) (net.Conn, error)
@@ -60,11 +62,6 @@ func (c *Config) normalize() error {
 	if c.DataDir, err = filepath.Abs(real); err != nil {
 		return fmt.Errorf("cannot resolve data directory: %w", err)
 	}
-	if c.Self == "" {
-		if c.Self, err = os.Executable(); err != nil {
-			return fmt.Errorf("cannot find own executable: %w", err)
-		}
-	}
 	if c.ReserveBytes == 0 {
 		c.ReserveBytes = DefaultReserve
 	}
@@ -80,7 +77,7 @@ func (c *Config) normalize() error {
 // The paths of an install.
 func (c *Config) root() string       { return filepath.Join(c.DataDir, "containerd") }
 func (c *Config) binDir() string     { return filepath.Join(c.DataDir, "bin") }
-func (c *Config) shimPath() string   { return filepath.Join(c.binDir(), shimName) }
+func (c *Config) shimPath() string   { return filepath.Join(c.binDir(), shim.Name) }
 func (c *Config) logDir() string     { return filepath.Join(c.DataDir, "containers-logs") }
 func (c *Config) stateDir() string   { return filepath.Join(c.RunDir, "state") }
 func (c *Config) bundleRoot() string { return filepath.Join(c.stateDir(), "c") }
@@ -102,21 +99,40 @@ func (c *Config) logPath(id app.InstanceID) string {
 func (c *Config) envPath(id app.InstanceID) string { return filepath.Join(c.envDir(), string(id)) }
 
 // prepareDirs makes the directories. A user namespace's root reaches its bundle through
-// RunDir, so the directories on that way can be passed but not listed.
+// RunDir and its parent, so the directories on that way can be passed but not listed.
 func (c *Config) prepareDirs() error {
-	for dir, mode := range map[string]os.FileMode{
-		c.binDir(): 0o700, c.logDir(): 0o700, filepath.Join(c.DataDir, "containers"): 0o700, c.RunDir: 0o711, c.socketDir(): 0o700,
-	} {
-		if err := mkdirMode(dir, mode); err != nil {
+	if err := passable(c.RunDir); err != nil {
+		return err
+	}
+	for _, dir := range []string{c.binDir(), c.logDir(), filepath.Join(c.DataDir, "containers"), c.socketDir()} {
+		if err := mkdirMode(dir, 0o700); err != nil {
 			return err
 		}
 	}
 	if err := mountState(c.stateDir()); err != nil {
 		return err
 	}
-	for dir, mode := range map[string]os.FileMode{c.bundleRoot(): 0o711, c.runcRoot(): 0o711, c.envDir(): 0o700} {
-		if err := mkdirMode(dir, mode); err != nil {
+	for _, dir := range []string{c.bundleRoot(), c.runcRoot()} {
+		if err := mkdirMode(dir, 0o711); err != nil {
 			return err
+		}
+	}
+	return mkdirMode(c.envDir(), 0o700)
+}
+
+// passable makes dir and lets others pass through it and its parent.
+func passable(dir string) error {
+	if err := mkdirMode(dir, 0o711); err != nil {
+		return err
+	}
+	parent := filepath.Dir(dir)
+	info, err := os.Stat(parent)
+	if err != nil {
+		return fmt.Errorf("cannot inspect directory: %w", err)
+	}
+	if mode := info.Mode().Perm(); mode&0o011 != 0o011 {
+		if err := os.Chmod(parent, mode|0o011); err != nil {
+			return fmt.Errorf("cannot set mode of directory: %w", err)
 		}
 	}
 	return nil

@@ -18,6 +18,7 @@ import (
 	"github.com/funade/funade/internal/base/failpoint"
 	"github.com/funade/funade/internal/base/id"
 	"github.com/funade/funade/internal/engine"
+	"github.com/funade/funade/internal/engine/containerd/shim"
 	"github.com/funade/funade/internal/engine/enginetest"
 )
 
@@ -269,7 +270,7 @@ func TestExitWhileNoDaemonRuns(t *testing.T) {
 		}
 		enginetest.Pause()
 	}
-	for readRecord(cfg.recordPath(in.ID)).ExitedAt.IsZero() {
+	for shim.ReadRecord(cfg.recordPath(in.ID)).ExitedAt.IsZero() {
 		if time.Now().After(deadline) {
 			t.Fatal("the shim wrote no record")
 		}
@@ -447,7 +448,7 @@ func TestTailLog(t *testing.T) {
 }
 
 func TestMergeEnv(t *testing.T) {
-	got := mergeEnv([]string{"A=1", "B=2"}, []string{"B=3", "C=", "C=4"})
+	got := shim.MergeEnv([]string{"A=1", "B=2"}, []string{"B=3", "C=", "C=4"})
 	if want := "A=1 B=3 C=4"; strings.Join(got, " ") != want {
 		t.Errorf("got %q; want %q", got, want)
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/funade/funade/internal/app"
 	"github.com/funade/funade/internal/base/failpoint"
 	"github.com/funade/funade/internal/engine"
+	"github.com/funade/funade/internal/engine/containerd/shim"
 )
 
 // Labels of a container.
@@ -101,7 +102,7 @@ func (e *Engine) run(ctx context.Context, c client.Container, in engine.Instance
 		return diskError(string(in.ID), fmt.Errorf("cannot load task of instance %s: %w", in.ID, err))
 	}
 	defer e.starts.begin(in.ID)()
-	if readRecord(e.cfg.recordPath(in.ID)).LayerFull {
+	if shim.ReadRecord(e.cfg.recordPath(in.ID)).LayerFull {
 		if err := e.emptyLayer(ctx, in); err != nil {
 			return err
 		}
@@ -132,8 +133,8 @@ func (e *Engine) emptyLayer(ctx context.Context, in engine.Instance) error {
 }
 
 func (e *Engine) newTask(ctx context.Context, c client.Container, in engine.Instance) (client.Task, error) {
-	record := record{StartedAt: time.Now()}
-	if err := record.write(e.cfg.recordPath(in.ID)); err != nil {
+	record := shim.Record{StartedAt: time.Now()}
+	if err := record.Write(e.cfg.recordPath(in.ID)); err != nil {
 		return nil, diskError(string(in.ID), err)
 	}
 	if err := e.writeEnv(in); err != nil {
@@ -187,8 +188,8 @@ func (e *Engine) startFailed(ctx context.Context, in engine.Instance, err error)
 	}
 	failure := startError(in, err)
 	now := time.Now()
-	rec := record{StartedAt: now, ExitedAt: now, ExitCode: -1, Failure: failure.Message}
-	if werr := rec.write(e.cfg.recordPath(in.ID)); werr != nil {
+	rec := shim.Record{StartedAt: now, ExitedAt: now, ExitCode: -1, Failure: failure.Message}
+	if werr := rec.Write(e.cfg.recordPath(in.ID)); werr != nil {
 		e.cfg.Log.Warn("cannot record failure", "instance", in.ID, "error", werr)
 	}
 	e.hints.send(in.ID)

@@ -70,20 +70,23 @@ func needRoot(t testing.TB) {
 	}
 }
 
-var testApp = sync.OnceValues(func() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "testapp")
+var testApp = sync.OnceValues(func() ([]byte, error) { return build("enginetest/testapp") })
+
+// build compiles a program of this repository, by its path below internal/engine.
+func build(program string) ([]byte, error) {
+	dir, err := os.MkdirTemp("", "engine-test")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	path := filepath.Join(dir, "app")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "github.com/funade/funade/internal/engine/enginetest/testapp")
+	path := filepath.Join(dir, "program")
+	cmd := exec.Command("go", "build", "-trimpath", "-tags", "no_grpc", "-ldflags", "-s -w", "-o", path, "github.com/funade/funade/internal/engine/"+program)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("cannot build testapp: %w: %s", err, out)
+		return nil, fmt.Errorf("cannot build %s: %w: %s", program, err, out)
 	}
 	return os.ReadFile(path)
-})
+}
 
 // runtimePath finds the runc that the tests use.
 func runtimePath(t testing.TB) string {

@@ -59,7 +59,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := cfg.linkShim(); err != nil {
+	if err := cfg.installShim(); err != nil {
 		return nil, err
 	}
 	key, err := cfg.hashKey()

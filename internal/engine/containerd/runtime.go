@@ -1,6 +1,7 @@
 package containerd
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/funade/funade/internal/base/atomicfile"
 	"github.com/funade/funade/internal/engine/containerd/runcbin"
+	"github.com/funade/funade/internal/engine/containerd/shim"
 )
 
 // findRuntime returns the absolute path of the OCI runtime: the configured one, the
@@ -26,7 +28,7 @@ func (c *Config) findRuntime() (string, error) {
 	if data := runcbin.Binary(); len(data) > 0 {
 		return c.extractRunc(data)
 	}
-	for _, dir := range []string{filepath.Dir(c.Self), c.binDir()} {
+	for _, dir := range []string{filepath.Dir(c.executable()), c.binDir()} {
 		path := filepath.Join(dir, "runc")
 		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
 			return filepath.Abs(path)
@@ -51,9 +53,23 @@ func (c *Config) extractRunc(data []byte) (string, error) {
 	return path, nil
 }
 
-// linkShim points the shim's name at our executable.
-func (c *Config) linkShim() error {
-	self, err := filepath.EvalSymlinks(c.Self)
+// ShimMain turns this process into a shim when it was called as one, and then does not
+// return. main calls it first; a build that embeds the slim shim never gets here.
+func ShimMain() { shim.Main() }
+
+// installShim puts the shim in its place: the slim one that is embedded, which costs an
+// instance less memory, or a link to our own executable. Shims that run are not disturbed.
+func (c *Config) installShim() error {
+	if data := runcbin.Shim(); len(data) > 0 && c.Self == "" {
+		if now, err := os.ReadFile(c.shimPath()); err == nil && bytes.Equal(now, data) {
+			return nil
+		}
+		if err := atomicfile.Write(c.shimPath(), data, 0o755); err != nil {
+			return fmt.Errorf("cannot extract shim: %w", err)
+		}
+		return nil
+	}
+	self, err := filepath.EvalSymlinks(c.executable())
 	if err != nil {
 		return fmt.Errorf("cannot find own executable: %w", err)
 	}
@@ -71,4 +87,16 @@ func (c *Config) linkShim() error {
 		return fmt.Errorf("cannot link shim: %w", err)
 	}
 	return nil
+}
+
+// executable is the program that becomes the shim when none is embedded; "" = unknown.
+func (c *Config) executable() string {
+	if c.Self != "" {
+		return c.Self
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	return self
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/funade/funade/internal/app"
 	"github.com/funade/funade/internal/engine"
+	"github.com/funade/funade/internal/engine/containerd/shim"
 )
 
 const (
@@ -48,7 +49,7 @@ func (e *Engine) spec(ctx context.Context, in engine.Instance, img *image, files
 	s.Hostname = string(in.ID)
 	s.Root.Readonly = false
 	s.Annotations = map[string]string{
-		annotationGroup: string(in.Service), annotationEnv: e.cfg.envPath(in.ID), annotationRecord: e.cfg.recordPath(in.ID),
+		shim.AnnotationGroup: string(in.Service), shim.AnnotationEnv: e.cfg.envPath(in.ID), shim.AnnotationRecord: e.cfg.recordPath(in.ID),
 	}
 	if err := e.process(ctx, s, c, in, img); err != nil {
 		return nil, err
@@ -85,7 +86,7 @@ func (e *Engine) process(ctx context.Context, s *specs.Spec, c *containers.Conta
 	if in.Network.CABundle != "" {
 		base = append(base, "SSL_CERT_FILE="+caPath, "NODE_EXTRA_CA_CERTS="+caPath)
 	}
-	s.Process.Env = mergeEnv(base, img.config.Config.Env)
+	s.Process.Env = shim.MergeEnv(base, img.config.Config.Env)
 	s.Process.Terminal = false
 	s.Process.NoNewPrivileges = true
 	s.Process.Rlimits = []specs.POSIXRlimit{fileLimit()}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/funade/funade/internal/app"
 	"github.com/funade/funade/internal/engine"
+	"github.com/funade/funade/internal/engine/containerd/shim"
 )
 
 // recordWait is how long an ended task still counts as running while its shim writes the
@@ -46,7 +47,7 @@ func (e *Engine) List(ctx context.Context) ([]engine.Status, error) {
 func (e *Engine) status(c containers.Container, task *tasktypes.Process, began time.Time) engine.Status {
 	id := app.InstanceID(c.ID)
 	revision, _ := strconv.Atoi(c.Labels[labelRevision])
-	rec := readRecord(e.cfg.recordPath(id))
+	rec := shim.ReadRecord(e.cfg.recordPath(id))
 	s := engine.Status{
 		ID: id, Service: app.ServiceID(c.Labels[labelService]), Revision: app.RevisionNumber(revision),
 		LogPath: e.cfg.logPath(id), StartedAt: rec.StartedAt, ExitCode: -1,
@@ -70,7 +71,7 @@ func (e *Engine) status(c containers.Container, task *tasktypes.Process, began t
 		s.ExitCode, s.ExitedAt, s.OOMKilled = rec.ExitCode, rec.ExitedAt, rec.OOMKilled
 	case task != nil && task.Status == tasktypes.Status_STOPPED:
 		s.ExitCode, s.ExitedAt = int(task.ExitStatus), task.ExitedAt.AsTime()
-		s.OOMKilled = s.ExitCode != 0 && oomKills(c.Labels[labelCgroup]) > 0
+		s.OOMKilled = s.ExitCode != 0 && shim.OOMKills(c.Labels[labelCgroup]) > 0
 	}
 	if s.Failure = rec.Failure; s.Failure == "" {
 		s.Failure = exitFailure(s, c.Labels[labelMemory])

@@ -12,6 +12,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"github.com/funade/funade/internal/app"
+	"github.com/funade/funade/internal/engine/containerd/shim"
 )
 
 // storageShare bounds the watcher's work: it rests at least this many times as long as a look took.
@@ -73,10 +74,10 @@ func (e *Engine) checkLayer(ctx context.Context, id app.InstanceID) error {
 func (e *Engine) stopFull(ctx context.Context, id app.InstanceID, limit int64) error {
 	defer e.locks.lock(id)()
 	path := e.cfg.recordPath(id)
-	rec := readRecord(path)
+	rec := shim.ReadRecord(path)
 	rec.Failure = fmt.Sprintf("it wrote more than %s to its file system and was stopped; write to a database or an object store instead", bytesText(limit))
 	rec.LayerFull = true
-	if err := rec.write(path); err != nil {
+	if err := rec.Write(path); err != nil {
 		return err
 	}
 	_, err := e.client.TaskService().Kill(ctx, &apitasks.KillRequest{ContainerID: string(id), Signal: uint32(syscall.SIGKILL), All: true})

@@ -1,3 +1,4 @@
-// Package runcbin holds the runc binary when the program was built with the tag
-// embedrunc; the binary itself is built from source by build/runc and is not in git.
+// Package runcbin holds the runc binary when the program was built with the tag embedrunc
+// and the slim shim with the tag embedshim; build/runc/build.sh builds both from source,
+// they are not in git.
 package runcbin

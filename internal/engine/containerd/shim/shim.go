@@ -1,4 +1,9 @@
-package containerd
+// Package shim is the process that stays with a service's instances: containerd's task
+// service for runc, plus two things of ours. It puts the user's environment into the
+// bundle, so that no value reaches containerd's metadata, and it records exits on disk, so
+// that nothing is lost while no daemon runs. It imports nothing of the daemon, because
+// every service pays for its memory.
+package shim
 
 import (
 	"context"
@@ -27,19 +32,19 @@ import (
 )
 
 const (
-	// shimName is the link by which containerd calls our executable.
-	shimName = "containerd-shim-funade-v2"
-	// shimEnv marks the shim's second execution, which resolves the link away.
-	shimEnv = "FUNADE_SHIM"
+	// Name is the name by which containerd calls our executable.
+	Name = "containerd-shim-funade-v2"
+	// marker marks the shim's second execution, which resolves the link away.
+	marker = "FUNADE_SHIM"
 )
 
-// ShimMain turns this process into a shim when it was called as one, and then does not
+// Main turns this process into a shim when it was called as one, and then does not
 // return. main calls it first, before anything that costs memory.
-func ShimMain() {
-	if filepath.Base(os.Args[0]) != shimName && os.Getenv(shimEnv) != "1" {
+func Main() {
+	if filepath.Base(os.Args[0]) != Name && os.Getenv(marker) != "1" {
 		return
 	}
-	if err := os.Setenv(shimEnv, "1"); err != nil {
+	if err := os.Setenv(marker, "1"); err != nil {
 		fmt.Fprintln(os.Stderr, "cannot set environment:", err)
 		os.Exit(1)
 	}
@@ -49,14 +54,14 @@ func ShimMain() {
 		Type:     plugins.TTRPCPlugin,
 		ID:       "task",
 		Requires: []plugin.Type{plugins.EventPlugin, plugins.InternalPlugin},
-		InitFn:   newShimService,
+		InitFn:   newService,
 	})
 	// No log pipe: nobody reads it while the daemon is away.
-	shim.RunShim(context.Background(), manager.NewShimManager(shimName), func(c *shim.Config) { c.NoSetupLogger = true })
+	shim.RunShim(context.Background(), manager.NewShimManager(Name), func(c *shim.Config) { c.NoSetupLogger = true })
 	os.Exit(0)
 }
 
-func newShimService(ic *plugin.InitContext) (any, error) {
+func newService(ic *plugin.InitContext) (any, error) {
 	publisher, err := ic.GetByID(plugins.EventPlugin, "publisher")
 	if err != nil {
 		return nil, err
@@ -65,30 +70,30 @@ func newShimService(ic *plugin.InitContext) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	recorder := &recorder{Publisher: publisher.(shim.Publisher), bundles: map[string]shimBundle{}}
+	recorder := &recorder{Publisher: publisher.(shim.Publisher), bundles: map[string]bundle{}}
 	inner, err := task.NewTaskService(ic.Context, recorder, stop.(shutdown.Service))
 	if err != nil {
 		return nil, err
 	}
-	return &shimService{TTRPCTaskService: inner, recorder: recorder}, nil
+	return &service{TTRPCTaskService: inner, recorder: recorder}, nil
 }
 
-// shimService is containerd's task service; before a container is created it puts the
+// service is containerd's task service; before a container is created it puts the
 // user's environment, which containerd's metadata never sees, into the bundle.
-type shimService struct {
+type service struct {
 	taskapi.TTRPCTaskService
 	recorder *recorder
 	memory   frugal
 }
 
 // RegisterTTRPC makes the service reachable.
-func (s *shimService) RegisterTTRPC(server *ttrpc.Server) error {
+func (s *service) RegisterTTRPC(server *ttrpc.Server) error {
 	taskapi.RegisterTTRPCTaskService(server, s)
 	return nil
 }
 
 // Create completes the bundle and creates the container.
-func (s *shimService) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*taskapi.CreateTaskResponse, error) {
+func (s *service) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*taskapi.CreateTaskResponse, error) {
 	s.memory.busy()
 	bundle, err := completeBundle(r.Bundle)
 	if err != nil {
@@ -100,19 +105,19 @@ func (s *shimService) Create(ctx context.Context, r *taskapi.CreateTaskRequest) 
 }
 
 // Start starts the container's process.
-func (s *shimService) Start(ctx context.Context, r *taskapi.StartRequest) (*taskapi.StartResponse, error) {
+func (s *service) Start(ctx context.Context, r *taskapi.StartRequest) (*taskapi.StartResponse, error) {
 	s.memory.busy()
 	return s.TTRPCTaskService.Start(ctx, r)
 }
 
 // Delete deletes the container.
-func (s *shimService) Delete(ctx context.Context, r *taskapi.DeleteRequest) (*taskapi.DeleteResponse, error) {
+func (s *service) Delete(ctx context.Context, r *taskapi.DeleteRequest) (*taskapi.DeleteResponse, error) {
 	s.memory.busy()
 	return s.TTRPCTaskService.Delete(ctx, r)
 }
 
-// shimBundle is what the shim remembers of a container.
-type shimBundle struct {
+// bundle is what the shim remembers of a container.
+type bundle struct {
 	record string
 	cgroup string
 	log    string
@@ -120,49 +125,49 @@ type shimBundle struct {
 
 // completeBundle merges the one-shot environment file into config.json and removes it.
 // The bundle directory opens up for the root of a user namespace, config.json does not.
-func completeBundle(dir string) (shimBundle, error) {
+func completeBundle(dir string) (bundle, error) {
 	path := filepath.Join(dir, "config.json")
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return shimBundle{}, fmt.Errorf("cannot read bundle: %w", err)
+		return bundle{}, fmt.Errorf("cannot read bundle: %w", err)
 	}
 	var spec specs.Spec
 	if err := json.Unmarshal(data, &spec); err != nil {
-		return shimBundle{}, fmt.Errorf("cannot read bundle: %w", err)
+		return bundle{}, fmt.Errorf("cannot read bundle: %w", err)
 	}
-	envPath := spec.Annotations[annotationEnv]
+	envPath := spec.Annotations[AnnotationEnv]
 	var env []string
 	switch data, err := os.ReadFile(envPath); {
 	case errors.Is(err, fs.ErrNotExist):
-		return shimBundle{}, errors.New("cannot complete bundle: its environment is gone")
+		return bundle{}, errors.New("cannot complete bundle: its environment is gone")
 	case err != nil:
-		return shimBundle{}, fmt.Errorf("cannot read environment: %w", err)
+		return bundle{}, fmt.Errorf("cannot read environment: %w", err)
 	default:
 		if err := json.Unmarshal(data, &env); err != nil {
-			return shimBundle{}, errors.New("cannot read environment: the file is damaged")
+			return bundle{}, errors.New("cannot read environment: the file is damaged")
 		}
 	}
-	spec.Process.Env = mergeEnv(spec.Process.Env, env)
+	spec.Process.Env = MergeEnv(spec.Process.Env, env)
 	if data, err = json.Marshal(&spec); err != nil {
-		return shimBundle{}, fmt.Errorf("cannot encode bundle: %w", err)
+		return bundle{}, fmt.Errorf("cannot encode bundle: %w", err)
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
-		return shimBundle{}, fmt.Errorf("cannot protect bundle: %w", err)
+		return bundle{}, fmt.Errorf("cannot protect bundle: %w", err)
 	}
 	if err := os.WriteFile(path, data, 0o600); err != nil {
-		return shimBundle{}, fmt.Errorf("cannot write bundle: %w", err)
+		return bundle{}, fmt.Errorf("cannot write bundle: %w", err)
 	}
 	if err := os.Chmod(dir, 0o711); err != nil {
-		return shimBundle{}, fmt.Errorf("cannot open bundle: %w", err)
+		return bundle{}, fmt.Errorf("cannot open bundle: %w", err)
 	}
 	if err := os.Remove(envPath); err != nil {
-		return shimBundle{}, fmt.Errorf("cannot remove environment: %w", err)
+		return bundle{}, fmt.Errorf("cannot remove environment: %w", err)
 	}
-	return shimBundle{record: spec.Annotations[annotationRecord], cgroup: spec.Linux.CgroupsPath}, nil
+	return bundle{record: spec.Annotations[AnnotationRecord], cgroup: spec.Linux.CgroupsPath}, nil
 }
 
-// mergeEnv returns base with the entries of over, which win where names are equal.
-func mergeEnv(base, over []string) []string {
+// MergeEnv returns base with the entries of over, which win where names are equal.
+func MergeEnv(base, over []string) []string {
 	out := make([]string, 0, len(base)+len(over))
 	index := map[string]int{}
 	for _, list := range [][]string{base, over} {
@@ -183,10 +188,10 @@ func mergeEnv(base, over []string) []string {
 type recorder struct {
 	shim.Publisher
 	mu      sync.Mutex
-	bundles map[string]shimBundle
+	bundles map[string]bundle
 }
 
-func (r *recorder) add(id string, b shimBundle) {
+func (r *recorder) add(id string, b bundle) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.bundles[id] = b
@@ -215,12 +220,12 @@ func (r *recorder) exited(e *eventtypes.TaskExit) {
 		return
 	}
 	settle(b.log)
-	rec := readRecord(b.record)
+	rec := ReadRecord(b.record)
 	rec.ExitedAt = e.ExitedAt.AsTime()
 	rec.ExitCode = int(e.ExitStatus)
-	rec.OOMKilled = rec.ExitCode != 0 && oomKills(b.cgroup) > 0
+	rec.OOMKilled = rec.ExitCode != 0 && OOMKills(b.cgroup) > 0
 	// Without a record the daemon reports the exit code as unknown; there is nobody to tell here.
-	_ = rec.write(b.record)
+	_ = rec.Write(b.record)
 }
 
 // settle waits a moment for the last words of a process to reach its log, so that whoever

@@ -1,4 +1,4 @@
-package containerd
+package shim
 
 import (
 	"encoding/json"
@@ -12,14 +12,14 @@ import (
 
 // Annotations of a bundle that tell our shim where things are. No annotation holds a secret.
 const (
-	annotationGroup  = "io.containerd.runc.v2.group"
-	annotationEnv    = "dev.funade.env"
-	annotationRecord = "dev.funade.record"
+	AnnotationGroup  = "io.containerd.runc.v2.group"
+	AnnotationEnv    = "dev.funade.env"
+	AnnotationRecord = "dev.funade.record"
 )
 
-// record is what the shim knows of the last run of an instance. It is on disk before the
+// Record is what the shim knows of the last run of an instance. It is on disk before the
 // daemon hears of the event, so nothing is lost while no daemon runs.
-type record struct {
+type Record struct {
 	StartedAt time.Time `json:"startedAt,omitzero"`
 	ExitedAt  time.Time `json:"exitedAt,omitzero"`
 	ExitCode  int       `json:"exitCode"`
@@ -30,18 +30,18 @@ type record struct {
 	LayerFull bool `json:"layerFull,omitempty"`
 }
 
-// readRecord returns the zero record when there is none, or a torn one.
-func readRecord(path string) record {
-	var r record
+// ReadRecord returns the zero record when there is none, or a torn one.
+func ReadRecord(path string) Record {
+	var r Record
 	data, err := os.ReadFile(path)
 	if err != nil || json.Unmarshal(data, &r) != nil {
-		return record{}
+		return Record{}
 	}
 	return r
 }
 
-// write replaces the file. It is not synced: after a power failure "unknown" is true.
-func (r record) write(path string) error {
+// Write replaces the file. It is not synced: after a power failure "unknown" is true.
+func (r Record) Write(path string) error {
 	data, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("cannot encode record: %w", err)
@@ -56,9 +56,9 @@ func (r record) write(path string) error {
 	return nil
 }
 
-// oomKills reads how many processes of a cgroup the kernel killed for want of memory; the
+// OOMKills reads how many processes of a cgroup the kernel killed for want of memory; the
 // counter lives as long as the cgroup, which runc removes when the task is deleted.
-func oomKills(cgroup string) int {
+func OOMKills(cgroup string) int {
 	for _, path := range []string{
 		filepath.Join("/sys/fs/cgroup/memory", cgroup, "memory.oom_control"),
 		filepath.Join("/sys/fs/cgroup", cgroup, "memory.events"),

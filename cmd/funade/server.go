@@ -62,6 +62,8 @@ const (
 	shutdownGrace = 120 * time.Second
 	// internalDomain is what services answer at inside instances beside their public domain.
 	internalDomain = "apps.internal"
+	// caDir is the certificate authority's folder in the data directory.
+	caDir = "ca"
 )
 
 // daemon is everything that one server consists of, in the order in which it is made.
@@ -142,8 +144,9 @@ func (d *daemon) close() {
 }
 
 func (d *daemon) openData(context.Context) error {
-	if err := os.MkdirAll(d.config.Data, 0o700); err != nil {
-		return fmt.Errorf("cannot make the data directory: %w", err)
+	// Other users may pass, for bin/aws and the CA bundle; everything else in it is closed to them.
+	if err := mkdir(d.config.Data, 0o711); err != nil {
+		return err
 	}
 	lock, err := lockData(d.config.Data)
 	if err != nil {
@@ -152,6 +155,16 @@ func (d *daemon) openData(context.Context) error {
 	d.later(lock.Close)
 	d.install, err = openInstall(d.config.Data, time.Now())
 	return err
+}
+
+func mkdir(dir string, mode os.FileMode) error {
+	if err := os.MkdirAll(dir, mode); err != nil {
+		return fmt.Errorf("cannot make the data directory: %w", err)
+	}
+	if err := os.Chmod(dir, mode); err != nil {
+		return fmt.Errorf("cannot set the data directory's mode: %w", err)
+	}
+	return nil
 }
 
 func (d *daemon) listen(context.Context) error {
@@ -202,18 +215,21 @@ func (d *daemon) openSecrets(context.Context) error {
 	} else {
 		c.Domains = append(c.Domains, d.apiURL.Hostname())
 	}
-	if d.authority, err = ca.Open(d.path("ca"), c); err != nil {
+	if d.authority, err = ca.Open(d.path(caDir), c); err != nil {
 		return err
 	}
 	system, err := ca.SystemBundle()
 	if err != nil {
 		slog.Warn("the CA bundle holds only Funade's own root", "error", err)
 	}
+	if err := mkdir(d.path(caDir), 0o711); err != nil {
+		return err
+	}
 	return atomicfile.Write(d.bundle(), d.authority.Bundle(system), 0o644)
 }
 
 // bundle is the file with the system's CAs and Funade's.
-func (d *daemon) bundle() string { return d.path("ca", "bundle.pem") }
+func (d *daemon) bundle() string { return d.path(caDir, "bundle.pem") }
 
 func (d *daemon) openStore(context.Context) error {
 	var err error
@@ -338,7 +354,7 @@ func (d *daemon) converge(ctx context.Context) {
 	}
 	attached := converge.NewPoke()
 	uidBase := func(app.AccountID) uint32 { return d.uidBase }
-	routes := converge.NewRoutes(d.store, d.front, d.config.Domain, time.Now)
+	routes := converge.NewRoutes(d.store, d.front, d.config.Domain)
 	network := converge.NewNetwork(d.store, d.network, vpc.Ruleset{EgressAllow: d.config.DefaultEgressAllow, DoorNames: routes.Serves}, layout.Slots(), uidBase, attached)
 	var instances *converge.Instances
 	d.collector = logs.NewCollector(logs.CollectorConfig{

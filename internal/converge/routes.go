@@ -29,7 +29,6 @@ type Routes struct {
 	store   *store.Store
 	router  FrontDoor
 	domain  string
-	now     func() time.Time
 	poke    Poke
 	recount *repeat
 
@@ -40,9 +39,9 @@ type Routes struct {
 
 // NewRoutes returns the converger; Run does its work. Services answer at <label>.<region>.<domain> and, for
 // callers inside instances, at <id>.<region>.apps.internal.
-func NewRoutes(s *store.Store, r FrontDoor, domain string, now func() time.Time) *Routes {
+func NewRoutes(s *store.Store, r FrontDoor, domain string) *Routes {
 	poke := NewPoke()
-	return &Routes{store: s, router: r, domain: strings.ToLower(domain), now: now, poke: poke, recount: &repeat{poke: poke, pause: busyPoll}}
+	return &Routes{store: s, router: r, domain: strings.ToLower(domain), poke: poke, recount: &repeat{poke: poke, pause: busyPoll}}
 }
 
 // Run converges until ctx ends.

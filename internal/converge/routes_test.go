@@ -111,7 +111,7 @@ func TestRouteStates(t *testing.T) {
 }
 
 func TestServes(t *testing.T) {
-	c := NewRoutes(nil, nil, "Apps.Test", time.Now)
+	c := NewRoutes(nil, nil, "Apps.Test")
 	for name, want := range map[string]bool{
 		"abc.us-east-1.apps.test": true, "ABC.us-east-1.APPS.test.": true, "x.apps.internal": true,
 		"apps.test": false, "notapps.test": false, "example.com": false, "": false,

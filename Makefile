@@ -12,8 +12,8 @@ ASROOT   := $(if $(filter 0,$(shell id -u)),,-exec 'sudo -n -E')
 FUZZTIME ?= 3s
 SEEDS    ?= 1000
 # The packages whose tests start whole servers; they run after the others.
-WHOLE    := ./test/script/... ./test/sdk/... ./test/terraform/...
-UNIT      = $(shell go list ./... | grep -vE '/test/(script|sdk|terraform|sim|bench)(/|$$)')
+WHOLE    := ./test/crash/... ./test/script/... ./test/sdk/... ./test/terraform/...
+UNIT      = $(shell go list ./... | grep -vE '/test/(script|sdk|terraform|crash|sim|bench)(/|$$)')
 
 .PHONY: help setup build demo test unit stories sim fuzz check generate lint bench conformance clean
 

@@ -10,9 +10,9 @@ import (
 
 var dependencyLine = regexp.MustCompile(`(?m)^\| ([a-z0-9.-]+\.[a-z]+/\S+) \| \S.* \| \S.* \|$`)
 
-// TestDependenciesAreListed compares what is imported with docs/dependencies.md, both ways.
+// TestDependenciesAreListed compares what is imported with docs/decisions/dependencies.md, both ways.
 func TestDependenciesAreListed(t *testing.T) {
-	doc, err := os.ReadFile(filepath.Join(root(), "docs", "dependencies.md"))
+	doc, err := os.ReadFile(filepath.Join(root(), "docs", "decisions", "dependencies.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +33,7 @@ func TestDependenciesAreListed(t *testing.T) {
 				}
 			}
 			if best == "" {
-				t.Errorf("%s imports %s: its module has no line in docs/dependencies.md; say there what it is for", f.path, imp)
+				t.Errorf("%s imports %s: its module has no line in docs/decisions/dependencies.md; say there what it is for", f.path, imp)
 				continue
 			}
 			used[best] = true
@@ -41,7 +41,7 @@ func TestDependenciesAreListed(t *testing.T) {
 	}
 	for m, ok := range used {
 		if !ok {
-			t.Errorf("docs/dependencies.md lists %s, which nothing imports", m)
+			t.Errorf("docs/decisions/dependencies.md lists %s, which nothing imports", m)
 		}
 	}
 }

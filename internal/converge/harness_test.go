@@ -90,7 +90,7 @@ func (w *world) boot() {
 	})
 	w.logs.done = w.Instances.LogDone
 	checks := NewHealth(w.store, portsOf{w}, time.Now)
-	routes := NewRoutes(w.store, w.front, "Apps.Test", time.Now)
+	routes := NewRoutes(w.store, w.front, "Apps.Test")
 	w.prober.report = checks.Report
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup

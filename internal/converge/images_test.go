@@ -3,6 +3,7 @@ package converge
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -39,8 +40,9 @@ func (r *resolver) Resolve(_ context.Context, ref engine.ImageRef) (app.Digest, 
 	if len(r.fails) > 0 {
 		err, r.fails = r.fails[0], r.fails[1:]
 	}
+	delay := r.delay
 	r.mu.Unlock()
-	<-time.After(r.delay)
+	<-time.After(delay)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.now--
@@ -49,6 +51,26 @@ func (r *resolver) Resolve(_ context.Context, ref engine.ImageRef) (app.Digest, 
 	}
 	return ref.Digest, err
 }
+
+func (r *resolver) fail(errs ...error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fails = errs
+}
+
+func (r *resolver) slow(d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.delay = d
+}
+
+func (r *resolver) refs() []engine.ImageRef {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.asked)
+}
+
+func (r *resolver) attempts() int { return len(r.refs()) }
 
 type imageWorld struct {
 	world
@@ -111,7 +133,7 @@ func TestImageOfTheOwnRegistry(t *testing.T) {
 				t.Errorf("%s: got %+v, want digest %q, words %q", c.image, s, c.want, c.words)
 			}
 		}
-		for _, ref := range w.resolver.asked {
+		for _, ref := range w.resolver.refs() {
 			if !ref.Local || ref.Digest == "" {
 				t.Errorf("the engine was asked for %+v", ref)
 			}
@@ -125,7 +147,7 @@ func TestExternalImage(t *testing.T) {
 		if s, _ := w.answer(1); !s.Ready || s.Digest != digest {
 			t.Errorf("got %+v", s)
 		}
-		if ref := w.resolver.asked[0]; ref.Local || ref.Name != "public.ecr.aws/nginx/nginx:1" {
+		if ref := w.resolver.refs()[0]; ref.Local || ref.Name != "public.ecr.aws/nginx/nginx:1" {
 			t.Errorf("the engine was asked for %+v", ref)
 		}
 		w.request(2, "UPPER//case", "")
@@ -138,21 +160,21 @@ func TestExternalImage(t *testing.T) {
 func TestPassingErrorsAreTriedAgain(t *testing.T) {
 	inImageWorld(t, func(w *imageWorld) {
 		busy := app.Errorf(app.KindUnavailable, "", "the registry does not answer")
-		w.resolver.fails = []error{busy, errors.New("strange"), busy}
+		w.resolver.fail(busy, errors.New("strange"), busy)
 		w.request(1, "docker.io/library/hello:v1", "")
 		if s, _ := w.answer(1); s.Ready || s.Permanent || s.Error != "the registry does not answer" {
 			t.Fatalf("got %+v", s)
 		}
 		w.pass(3400 * time.Millisecond) // 0.5 + 1 + 2 s
-		if s, _ := w.answer(1); s.Ready || len(w.resolver.asked) != 3 {
-			t.Fatalf("got %+v after %d attempts, want 3", s, len(w.resolver.asked))
+		if s, _ := w.answer(1); s.Ready || w.resolver.attempts() != 3 {
+			t.Fatalf("got %+v after %d attempts, want 3", s, w.resolver.attempts())
 		}
 		w.pass(200 * time.Millisecond)
 		if s, _ := w.answer(1); !s.Ready || s.Error != "" {
 			t.Errorf("got %+v", s)
 		}
 		w.pass(time.Minute)
-		if n := len(w.resolver.asked); n != 4 {
+		if n := w.resolver.attempts(); n != 4 {
 			t.Errorf("a ready image was resolved again: %d attempts", n)
 		}
 	})
@@ -161,11 +183,11 @@ func TestPassingErrorsAreTriedAgain(t *testing.T) {
 func TestPermanentErrorsAreNot(t *testing.T) {
 	for _, kind := range []app.Kind{app.KindInvalidRequest, app.KindNotFound, app.KindDenied} {
 		inImageWorld(t, func(w *imageWorld) {
-			w.resolver.fails = []error{app.Errorf(kind, "", "no such tag")}
+			w.resolver.fail(app.Errorf(kind, "", "no such tag"))
 			w.request(1, "docker.io/library/hello:v1", "")
 			w.pass(time.Minute)
-			if s, _ := w.answer(1); !s.Permanent || s.Error != "no such tag" || len(w.resolver.asked) != 1 {
-				t.Errorf("%v: got %+v after %d attempts", kind, s, len(w.resolver.asked))
+			if s, _ := w.answer(1); !s.Permanent || s.Error != "no such tag" || w.resolver.attempts() != 1 {
+				t.Errorf("%v: got %+v after %d attempts", kind, s, w.resolver.attempts())
 			}
 		})
 	}
@@ -174,7 +196,7 @@ func TestPermanentErrorsAreNot(t *testing.T) {
 func TestForgottenRequestsTakeTheirStatusAlong(t *testing.T) {
 	inImageWorld(t, func(w *imageWorld) {
 		w.request(1, "docker.io/library/hello:v1", "")
-		w.resolver.delay = time.Second
+		w.resolver.slow(time.Second)
 		w.request(2, "docker.io/library/hello:v2", "") // under way when it is forgotten
 		w.update(func(tx *store.Tx) {
 			for n := range app.RevisionNumber(2) {
@@ -192,12 +214,12 @@ func TestForgottenRequestsTakeTheirStatusAlong(t *testing.T) {
 
 func TestFewImagesAtATime(t *testing.T) {
 	inImageWorld(t, func(w *imageWorld) {
-		w.resolver.delay = time.Second
+		w.resolver.slow(time.Second)
 		for n := range app.RevisionNumber(10) {
 			w.request(n+1, "docker.io/library/hello:v1", "")
 		}
 		w.pass(30 * time.Second)
-		if n := len(w.resolver.asked); n != 10 || w.resolver.most != resolvesAtOnce {
+		if n := w.resolver.attempts(); n != 10 || w.resolver.most != resolvesAtOnce {
 			t.Errorf("%d images were resolved, up to %d at a time, want 10 and %d", n, w.resolver.most, resolvesAtOnce)
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -277,21 +278,34 @@ func TestSpec(t *testing.T) {
 // lateEngine answers List late: it looks, then work that was under way ends, then it answers.
 type lateEngine struct {
 	engine.Engine
-	gate  chan struct{} // closed: Ensure may go on; nil = it need not ask
-	after func()        // runs between the look and the answer
+	mu    sync.Mutex
+	gate  chan struct{} // Ensure waits until it is closed; nil = it need not
+	after func()        // runs once between the look and the answer
+}
+
+func (e *lateEngine) set(gate chan struct{}, after func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.gate, e.after = gate, after
 }
 
 func (e *lateEngine) Ensure(ctx context.Context, in engine.Instance) error {
-	if e.gate != nil {
-		<-e.gate
+	e.mu.Lock()
+	gate := e.gate
+	e.mu.Unlock()
+	if gate != nil {
+		<-gate
 	}
 	return e.Engine.Ensure(ctx, in)
 }
 
 func (e *lateEngine) List(ctx context.Context) ([]engine.Status, error) {
 	list, err := e.Engine.List(ctx)
-	if after := e.after; after != nil {
-		e.after = nil
+	e.mu.Lock()
+	after := e.after
+	e.after = nil
+	e.mu.Unlock()
+	if after != nil {
 		after()
 	}
 	return list, err
@@ -314,15 +328,14 @@ func TestEndThatListStillShowsIsNotCountedTwice(t *testing.T) {
 		pass()
 		w.wantPhase(id, app.PhaseExited, 1)
 		w.pass(time.Second)
-		late.gate = make(chan struct{})
+		gate := make(chan struct{})
+		late.set(gate, nil)
 		pass() // begins the second start, which stands at the gate
-		late.after = func() {
-			gate := late.gate
-			late.gate = nil
+		late.set(gate, func() {
 			close(gate)
 			synctest.Wait() // the start ends and is recorded before List answers
 			w.wantPhase(id, app.PhaseRunning, 1)
-		}
+		})
 		pass()
 		w.wantPhase(id, app.PhaseRunning, 1)
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,12 +14,16 @@ func TestLoopWakesBacksOffAndEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		poke, begin := NewPoke(), time.Now()
+		var mu sync.Mutex // guards begin, at and failing
 		var at []time.Duration
 		failing := false
 		done := make(chan struct{})
+		defer func() { cancel(); <-done }()
 		go func() {
 			defer close(done)
 			Loop(ctx, "test", func() []<-chan struct{} { return []<-chan struct{}{poke} }, 10*time.Second, func(context.Context) error {
+				mu.Lock()
+				defer mu.Unlock()
 				at = append(at, time.Since(begin))
 				if failing {
 					return errors.New("no luck")
@@ -29,6 +34,8 @@ func TestLoopWakesBacksOffAndEnds(t *testing.T) {
 		expect := func(what string, want ...time.Duration) {
 			t.Helper()
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			if !slices.Equal(at, want) {
 				t.Errorf("%s: passes at %v, want %v", what, at, want)
 			}
@@ -40,7 +47,9 @@ func TestLoopWakesBacksOffAndEnds(t *testing.T) {
 		expect("when poked", 0)
 		<-time.After(21 * time.Second)
 		expect("every period", 10*time.Second, 20*time.Second)
+		mu.Lock()
 		failing = true
+		mu.Unlock()
 		poke.Set()
 		<-time.After(1600 * time.Millisecond)
 		const ms = time.Millisecond
@@ -48,11 +57,11 @@ func TestLoopWakesBacksOffAndEnds(t *testing.T) {
 		poke.Set()
 		<-time.After(time.Minute)
 		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
 		if last := at[len(at)-1] - at[len(at)-2]; last != lastRetry {
 			t.Errorf("the longest back-off is %v, want %v", last, lastRetry)
 		}
-		cancel()
-		<-done
 	})
 }
 

@@ -3,10 +3,11 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-RUNC     := internal/engine/containerd/runcbin/runc
-TAGS     := $(if $(wildcard $(RUNC)),embedrunc)
+EMBED    := internal/engine/containerd/runcbin
+# What lies in EMBED when a target runs is built into the program.
+TAGS      = $(shell cd $(EMBED) && for f in runc shim; do [ -e $$f ] && printf 'embed%s ' $$f; done)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
-GOBUILD  := CGO_ENABLED=0 go build -trimpath -tags '$(TAGS)' -ldflags '$(LDFLAGS)'
+GOBUILD   = CGO_ENABLED=0 go build -trimpath -tags '$(TAGS)' -ldflags '$(LDFLAGS)'
 # Tests that make namespaces run as root; the compiler does not.
 ASROOT   := $(if $(filter 0,$(shell id -u)),,-exec 'sudo -n -E')
 FUZZTIME ?= 3s
@@ -15,7 +16,7 @@ SEEDS    ?= 1000
 WHOLE    := ./test/crash/... ./test/script/... ./test/sdk/... ./test/terraform/...
 UNIT      = $(shell go list ./... | grep -vE '/test/(script|sdk|terraform|crash|sim|bench)(/|$$)')
 
-.PHONY: help setup build demo test unit stories sim fuzz check generate lint bench conformance clean
+.PHONY: help setup embed build demo test unit stories sim fuzz check generate lint bench conformance clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -23,18 +24,21 @@ help: ## this list
 setup: ## install what building and testing need (Debian packages, runc, tools); again does nothing
 	@build/setup.sh
 
-build: ## bin/funade
+# The shim stays beside each container, so it is a slim program of its own inside bin/funade.
+embed: setup
+	@CGO_ENABLED=0 go build -trimpath -tags no_grpc -ldflags '-s -w' -o $(EMBED)/shim ./internal/engine/containerd/shim/funade-shim
+
+build: embed ## bin/funade
 	@mkdir -p bin
 	$(GOBUILD) -o bin/funade ./cmd/funade
 
-demo: setup ## ship examples/hello to a server of its own and call it; KEEP=1 keeps it running
-	@$(MAKE) --no-print-directory build
+demo: build ## ship examples/hello to a server of its own and call it; KEEP=1 keeps it running
 	@build/demo.sh
 
 test: setup ## everything that must be green before a change goes in
 	@$(MAKE) --no-print-directory check unit stories sim fuzz
 
-unit: ## unit tests and tests of single packages against the kernel, with the race detector
+unit: embed ## unit tests and tests of single packages against the kernel, with the race detector
 	go test -race -timeout 15m -tags '$(TAGS)' $(ASROOT) $(UNIT)
 
 stories: build ## the real program, told by the real clients

@@ -1,7 +1,6 @@
 #!/bin/sh
-# Builds a static runc from the pinned module into the file given, bin/runc by default,
-# and the slim shim from this repository, and puts copies of both where
-# `go build -tags embedrunc,embedshim` embeds them. Cheap when nothing changed: the build cache knows.
+# Builds a static runc from the pinned module into the absolute path given, bin/runc by default,
+# and puts a copy where `go build -tags embedrunc` embeds it.
 # Needs gcc and libseccomp's headers and static library (Debian: gcc libseccomp-dev).
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -14,5 +13,3 @@ CGO_ENABLED=1 go -C "$here" build -trimpath -tags "seccomp urfave_cli_no_docs ne
 mv "$out.new" "$out"
 cp "$out" "$embed/runc.new"
 mv "$embed/runc.new" "$embed/runc"
-CGO_ENABLED=0 go -C "$root" build -trimpath -tags "no_grpc" -ldflags "-s -w" -o "$embed/shim.new" ./internal/engine/containerd/shim/funade-shim
-mv "$embed/shim.new" "$embed/shim"

@@ -99,12 +99,13 @@ func (c *Config) logPath(id app.InstanceID) string {
 func (c *Config) envPath(id app.InstanceID) string { return filepath.Join(c.envDir(), string(id)) }
 
 // prepareDirs makes the directories. A user namespace's root reaches its bundle through
-// RunDir and its parent, so the directories on that way can be passed but not listed.
+// RunDir and its parent, so the directories on that way can be passed but not listed; so can bin, where
+// other users find a client.
 func (c *Config) prepareDirs() error {
 	if err := passable(c.RunDir); err != nil {
 		return err
 	}
-	for _, dir := range []string{c.binDir(), c.logDir(), filepath.Join(c.DataDir, "containers"), c.socketDir()} {
+	for _, dir := range []string{c.logDir(), filepath.Join(c.DataDir, "containers"), c.socketDir()} {
 		if err := mkdirMode(dir, 0o700); err != nil {
 			return err
 		}
@@ -112,7 +113,7 @@ func (c *Config) prepareDirs() error {
 	if err := mountState(c.stateDir()); err != nil {
 		return err
 	}
-	for _, dir := range []string{c.bundleRoot(), c.runcRoot()} {
+	for _, dir := range []string{c.binDir(), c.bundleRoot(), c.runcRoot()} {
 		if err := mkdirMode(dir, 0o711); err != nil {
 			return err
 		}

@@ -18,7 +18,6 @@ import (
 	client "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/core/snapshots"
-	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -143,13 +142,13 @@ func (e *Engine) newTask(ctx context.Context, c client.Container, in engine.Inst
 	if err := createLog(e.cfg.logPath(in.ID)); err != nil {
 		return nil, diskError(string(in.ID), err)
 	}
-	task, err := c.NewTask(ctx, cio.LogFile(e.cfg.logPath(in.ID)))
+	task, err := c.NewTask(ctx, appendTo(e.cfg.logPath(in.ID)))
 	for range shimCleanups {
 		if !errdefs.IsAlreadyExists(err) || ctx.Err() != nil {
 			break
 		}
 		<-time.After(100 * time.Millisecond)
-		task, err = c.NewTask(ctx, cio.LogFile(e.cfg.logPath(in.ID)))
+		task, err = c.NewTask(ctx, appendTo(e.cfg.logPath(in.ID)))
 	}
 	if err != nil {
 		return nil, e.startFailed(ctx, in, err)

@@ -99,7 +99,7 @@ func (s *service) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*ta
 	if err != nil {
 		return nil, err
 	}
-	bundle.log = strings.TrimPrefix(r.Stdout, "file://")
+	bundle.log = r.Stdout
 	s.recorder.add(r.ID, bundle)
 	return s.TTRPCTaskService.Create(ctx, r)
 }

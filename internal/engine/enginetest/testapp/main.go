@@ -19,6 +19,10 @@ func main() {
 		switch name {
 		case "print":
 			fmt.Println(arg)
+		case "complain":
+			fmt.Fprintln(os.Stderr, arg)
+		case "mute":
+			os.Stdout.Close()
 		case "env":
 			fmt.Printf("%s=%s\n", arg, os.Getenv(arg))
 		case "cat":

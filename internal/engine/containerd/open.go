@@ -93,6 +93,7 @@ func (e *Engine) start(ctx context.Context) error {
 	}
 	events, errs := e.client.EventService().Subscribe(e.base, `topic~="^/tasks/(start|exit|oom|delete)$"`)
 	e.done.Go(func() { e.forward(events, errs) })
+	e.done.Go(e.compareStores)
 	e.done.Go(e.watchStorage)
 	e.done.Go(e.expireUploads)
 	return nil

@@ -6,9 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
+	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
 	"github.com/funade/funade/internal/app"
@@ -83,6 +87,21 @@ func (e *Engine) removeOrphanCgroups(known map[string]bool) {
 				}
 			}
 		}
+	}
+}
+
+// compareStores makes containerd's next collection compare layers and blobs with the disk. It does so only after a
+// deletion, and what was deleted right before a kill is on the disk still while the metadata has forgotten it.
+func (e *Engine) compareStores() {
+	const name = "funade-compare"
+	_, err := e.layers.Prepare(e.base, name, "")
+	if err == nil || errdefs.IsAlreadyExists(err) {
+		err = e.layers.Remove(e.base, name)
+	}
+	blob := ocispec.Descriptor{Digest: digest.FromString(name), Size: int64(len(name))}
+	err = errors.Join(err, content.WriteBlob(e.base, e.content, name, strings.NewReader(name), blob), e.content.Delete(e.base, blob.Digest))
+	if err != nil && e.base.Err() == nil {
+		e.cfg.Log.Warn("cannot look for what deleted layers and blobs left", "error", err)
 	}
 }
 

@@ -96,7 +96,7 @@ func (r *Router) Serve(ctx context.Context, front Front, ln net.Listener) error 
 		a.tls = &tls.Config{
 			GetCertificate: r.config.Certificate,
 			MinVersion:     tls.VersionTLS12,
-			NextProtos:     []string{"h2", "http/1.1"},
+			NextProtos:     []string{"h2", "http/1.1", "http/1.0"},
 		}
 	}
 	go a.run()

@@ -2,6 +2,7 @@ package router
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -212,6 +213,24 @@ func TestPipelinedRequests(t *testing.T) {
 	for _, want := range []string{"/1 one", "/2 two", "/3 "} {
 		if got, body := status(t, r); got != 200 || body != want {
 			t.Errorf("%d %q, want %q", got, body, want)
+		}
+	}
+}
+
+// curl --http1.0 offers no other protocol in its handshake.
+func TestOldestProtocol(t *testing.T) {
+	d := openDoor(t, nil)
+	d.SetTable(table(backend(t, "i-1", echoHeaders)))
+	for _, offer := range []string{"http/1.0", "http/1.1"} {
+		c, err := tls.Dial("tcp", d.https, &tls.Config{InsecureSkipVerify: true, ServerName: "hello.test", NextProtos: []string{offer}})
+		if err != nil {
+			t.Errorf("%s: %v", offer, err)
+			continue
+		}
+		defer c.Close()
+		fmt.Fprint(c, "GET / HTTP/1.0\r\nHost: hello.test\r\n\r\n")
+		if code, _ := status(t, bufio.NewReader(c)); code != http.StatusOK {
+			t.Errorf("%s: status %d", offer, code)
 		}
 	}
 }

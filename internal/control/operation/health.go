@@ -127,11 +127,11 @@ func (c Candidate) hint(config app.ServiceConfig) string {
 	case c.Status.OOMKilled:
 		return fmt.Sprintf("It used more than its %d MiB of memory and was killed: choose a larger Memory or let it use less.", config.Instance.Memory)
 	case has("exec format error"):
-		return "The program is for another CPU architecture: build the image for this machine's (docker build --platform)."
+		return unlessSaid(text, "build the image for", "The program is for another CPU architecture: build the image for this machine's (docker build --platform).")
 	case has("executable file not found", "no such file or directory") && c.Status.Phase == app.PhaseFailed, c.Status.ExitCode == 127 && c.Status.Exits > 0:
-		return "The command does not exist in the image: check StartCommand and the image's ENTRYPOINT and CMD."
+		return unlessSaid(text, "check entrypoint", "The command does not exist in the image: check StartCommand and the image's ENTRYPOINT and CMD.")
 	case has("permission denied") && c.Status.Phase == app.PhaseFailed, c.Status.ExitCode == 126 && c.Status.Exits > 0:
-		return "The command is not executable: set its mode (chmod +x) in the image."
+		return unlessSaid(text, "make it executable", "The command is not executable: set its mode (chmod +x) in the image.")
 	case c.Status.Exits > 0 && c.Status.ExitCode == 0:
 		return "The application ended by itself; it has to stay in the foreground and serve requests."
 	case answered4xx(answer):
@@ -142,6 +142,14 @@ func (c Candidate) hint(config app.ServiceConfig) string {
 		return fmt.Sprintf("It did not answer within %d s: let the path answer faster, or raise the health check's Timeout.", config.HealthCheck.Timeout)
 	}
 	return ""
+}
+
+// unlessSaid returns a hint, or "" where the engine's own words hold the remedy already.
+func unlessSaid(text, remedy, hint string) string {
+	if strings.Contains(text, remedy) {
+		return ""
+	}
+	return hint
 }
 
 // answered4xx looks for " 4xx" in a probe's answer.
@@ -164,11 +172,13 @@ func exitText(s app.InstanceStatus) string {
 	return fmt.Sprintf(", exit code %d", s.ExitCode)
 }
 
+// stopReason is the engine's word for an end, as a sentence; of memory the hint speaks.
 func stopReason(s app.InstanceStatus) string {
-	if s.Reason == "" {
+	if s.Reason == "" || s.OOMKilled {
 		return ""
 	}
-	return sentence(s.Reason)
+	text := sentence(s.Reason)
+	return strings.ToUpper(text[:1]) + text[1:]
 }
 
 func (c Candidate) lastLines() string {

@@ -28,7 +28,7 @@ func TestJudge(t *testing.T) {
 		return status(app.InstanceStatus{Phase: app.PhaseExited, Exits: n, ExitCode: code, LastLines: lines})
 	}
 	oom := exits(3, 137)
-	oom.Status.OOMKilled = true
+	oom.Status.OOMKilled, oom.Status.Reason = true, "it used more than its 512 MiB of memory and was killed"
 	for _, c := range []struct {
 		name  string
 		have  []Candidate
@@ -52,6 +52,8 @@ func TestJudge(t *testing.T) {
 		{"unknown code", []Candidate{exits(3, -1)}, 1, 0, false, []string{"exit code unknown"}},
 		{"cannot start", []Candidate{status(app.InstanceStatus{Phase: app.PhaseFailed, Reason: "stat /run: no such file or directory"})}, 1, 0, false,
 			[]string{"cannot be started: stat /run", "does not exist in the image"}},
+		{"cannot start, as the engine says with a remedy", []Candidate{status(app.InstanceStatus{Phase: app.PhaseFailed, Reason: "the command \"/x\" does not exist in the image (executable file not found); check ENTRYPOINT, CMD and StartCommand"})}, 1, 0, false,
+			[]string{"check ENTRYPOINT, CMD and StartCommand."}},
 		{"cannot start for lack of a mode", []Candidate{status(app.InstanceStatus{Phase: app.PhaseFailed, Reason: "exec: permission denied"})}, 1, 0, false, []string{"chmod +x"}},
 		{"other ports, early", []Candidate{ports(now.Add(-9 * time.Second))}, 1, 0, false, nil},
 		{"other ports", []Candidate{ports(now.Add(-10 * time.Second))}, 1, 0, false,
@@ -67,6 +69,11 @@ func TestJudge(t *testing.T) {
 		if out.Ready != c.ready || (out.Failure != nil) != (len(c.texts) > 0) {
 			t.Errorf("%s: ready %v, failure %+v", c.name, out.Ready, out.Failure)
 			continue
+		}
+		for _, once := range []string{"more than its", "does not exist in the image"} {
+			if len(c.texts) > 0 && strings.Count(out.Failure.Reason, once) > 1 {
+				t.Errorf("%s: %q says %q twice", c.name, out.Failure.Reason, once)
+			}
 		}
 		for _, text := range c.texts {
 			if !strings.Contains(out.Failure.Reason, text) {

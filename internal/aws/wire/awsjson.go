@@ -36,8 +36,8 @@ func (jsonCodec) Identify(call *Call, services *Services) error {
 	found := services.ByTarget(prefix)
 	if found == nil {
 		name := call.Credential.Service
-		if name == "" {
-			name = prefix
+		if name == "" || services.BySigningName(name, shape.AWSJSON10) != nil || services.BySigningName(name, shape.AWSJSON11) != nil {
+			name = prefix // the header's word is what is wrong
 		}
 		return services.unknown(name)
 	}
@@ -53,7 +53,8 @@ func (jsonCodec) Decode(call *Call) error {
 	}
 	call.Operation, call.Input = op, op.NewInput()
 	if err := decodeJSON(call.Body, op.Input, call.Input, &call.violations); err != nil {
-		return &Error{Code: "SerializationException", Message: "The request body is not valid for " + op.Name + ": " + err.Error() + "."}
+		text := strings.TrimSuffix(err.Error(), ",") // a path would have followed
+		return &Error{Code: "SerializationException", Message: "The request body is not valid for " + op.Name + ": " + text + "."}
 	}
 	return nil
 }

@@ -151,9 +151,12 @@ func (s *Services) unknown(name string) *Error {
 	slices.Sort(names)
 	served := strings.Join(slices.Compact(names), ", ")
 	e := &Error{Code: "UnknownOperationException", Status: http.StatusBadRequest}
-	if name == "" {
+	switch {
+	case name == "":
 		e.Message = "The request names no operation: it has neither X-Amz-Target nor Action. Services here: " + served + "."
-	} else {
+	case slices.Contains(names, name):
+		e.Message = fmt.Sprintf("The request names no operation of the service %q in the form that its protocol asks for.", name)
+	default:
 		e.Message = fmt.Sprintf("The service %q is not available here. Services here: %s.", shape.Shorten(name), served)
 	}
 	return e

@@ -3,10 +3,9 @@ package harness
 import (
 	"context"
 	"fmt"
-	"net/http"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/apprunner"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
@@ -16,6 +15,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	apiapprunner "github.com/funade/funade/internal/aws/api/apprunner"
 	"github.com/funade/funade/internal/aws/api/funade"
 	"github.com/funade/funade/internal/aws/sigv4"
 	"github.com/funade/funade/internal/aws/wire"
@@ -29,6 +29,9 @@ type API struct {
 	ECR       *ecr.Client
 	Logs      *cloudwatchlogs.Client
 	Funade    funade.Client
+	// Plain is App Runner by our own client. The SDK's loses about one large answer in a hundred when the machine is
+	// busy, from any server; its users do not see that, as it tries again.
+	Plain apiapprunner.Client
 }
 
 // Clients returns clients that sign with the root key. The server must have been started once.
@@ -41,16 +44,18 @@ func (s *Server) Clients() (*API, error) {
 	if err != nil {
 		return nil, err
 	}
-	hc := &http.Client{Timeout: 30 * time.Second}
 	cfg := aws.Config{
-		Region: info.Region, BaseEndpoint: aws.String(s.API()), HTTPClient: hc, RetryMaxAttempts: 1,
+		Region: info.Region, BaseEndpoint: aws.String(s.API()), HTTPClient: awshttp.NewBuildableClient(), RetryMaxAttempts: 1,
 		Credentials: credentials.NewStaticCredentialsProvider(key.AccessKeyID, key.Secret.Reveal(), ""),
 	}
-	extension := &wire.Client{
-		Service: funade.Descriptor, Endpoint: s.API(), Region: info.Region, HTTP: hc,
-		Credentials: sigv4.Credentials{AccessKeyID: key.AccessKeyID, SecretAccessKey: key.Secret.Reveal()},
+	client := func(service *wire.Service) *wire.Client {
+		return &wire.Client{
+			Service: service, Endpoint: s.API(), Region: info.Region,
+			Credentials: sigv4.Credentials{AccessKeyID: key.AccessKeyID, SecretAccessKey: key.Secret.Reveal()},
+		}
 	}
-	return &API{s, apprunner.NewFromConfig(cfg), ecr.NewFromConfig(cfg), cloudwatchlogs.NewFromConfig(cfg), funade.Client{Caller: extension}}, nil
+	return &API{s, apprunner.NewFromConfig(cfg), ecr.NewFromConfig(cfg), cloudwatchlogs.NewFromConfig(cfg),
+		funade.Client{Caller: client(funade.Descriptor)}, apiapprunner.Client{Caller: client(apiapprunner.Descriptor)}}, nil
 }
 
 // CreateRepository makes a repository and returns its repositoryUri.

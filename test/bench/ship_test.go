@@ -201,12 +201,10 @@ func calls(t *testing.T, r *report) {
 		check(t, s.Start(s.ctx))
 		s.settle()
 		describe[i] = s.perCall(4000, func(k int) error {
-			_, err := s.api.Plain.DescribeService(s.ctx, &api.DescribeServiceInput{ServiceArn: &arns[k*7919%n]})
-			return err
+			return s.api.Plain.Call(s.ctx, "DescribeService", &api.DescribeServiceInput{ServiceArn: &arns[k*7919%n]}, new(api.DescribeServiceOutput))
 		})
 		list[i] = s.perCall(500, func(int) error {
-			_, err := s.api.Plain.ListServices(s.ctx, &api.ListServicesInput{})
-			return err
+			return s.api.Plain.Call(s.ctx, "ListServices", &api.ListServicesInput{}, new(api.ListServicesOutput))
 		})
 	}
 	growth := math.Log(10_000) / math.Log(1_000)

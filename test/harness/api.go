@@ -31,7 +31,7 @@ type API struct {
 	Funade    funade.Client
 	// Plain is App Runner by our own client. The SDK's loses about one large answer in a hundred when the machine is
 	// busy, from any server; its users do not see that, as it tries again.
-	Plain apiapprunner.Client
+	Plain *wire.Client
 }
 
 // Clients returns clients that sign with the root key. The server must have been started once.
@@ -55,7 +55,7 @@ func (s *Server) Clients() (*API, error) {
 		}
 	}
 	return &API{s, apprunner.NewFromConfig(cfg), ecr.NewFromConfig(cfg), cloudwatchlogs.NewFromConfig(cfg),
-		funade.Client{Caller: client(funade.Descriptor)}, apiapprunner.Client{Caller: client(apiapprunner.Descriptor)}}, nil
+		funade.Client{Caller: client(funade.Descriptor)}, client(apiapprunner.Descriptor)}, nil
 }
 
 // CreateRepository makes a repository and returns its repositoryUri.

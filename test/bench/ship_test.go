@@ -194,7 +194,7 @@ func (s *subject) overhead() float64 {
 // calls measures the server's processor time per signed call with 1,000 and 10,000 services.
 func calls(t *testing.T, r *report) {
 	s := newSubject(t)
-	var describe, list [2]float64
+	var describe, list, page [2]float64
 	for i, n := range []int{1_000, 10_000} {
 		check(t, s.Stop())
 		arns := fill(t, s.Data, n)
@@ -203,15 +203,19 @@ func calls(t *testing.T, r *report) {
 		describe[i] = s.perCall(4000, func(k int) error {
 			return s.api.Plain.Call(s.ctx, "DescribeService", &api.DescribeServiceInput{ServiceArn: &arns[k*7919%n]}, new(api.DescribeServiceOutput))
 		})
-		list[i] = s.perCall(500, func(int) error {
+		list[i] = s.perCall(300, func(int) error {
 			return s.api.Plain.Call(s.ctx, "ListServices", &api.ListServicesInput{}, new(api.ListServicesOutput))
+		})
+		page[i] = s.perCall(2000, func(int) error {
+			return s.api.Plain.Call(s.ctx, "ListServices", &api.ListServicesInput{MaxResults: aws.Int32(100)}, new(api.ListServicesOutput))
 		})
 	}
 	growth := math.Log(10_000) / math.Log(1_000)
 	r.add("DescribeService, processor time per call at 1,000 services", "%.3f ms", describe[0], "", 0.3)
 	r.add("  at 10,000 as a multiple", "%.2f x", describe[1]/describe[0], "log n", growth)
 	r.add("ListServices, processor time per call at 1,000 services", "%.3f ms", list[0], "", 10)
-	r.add("  at 10,000 as a multiple", "%.2f x", list[1]/list[0], "log n", growth)
+	r.add("  at 10,000 as a multiple, per service listed", "%.2f x", list[1]/list[0]/10, "log n", growth)
+	r.add("  a page of 100 at 10,000 as a multiple of one at 1,000", "%.2f x", page[1]/page[0], "log n", growth)
 }
 
 // perCall returns the server's processor time per call in milliseconds.

@@ -171,6 +171,10 @@ func createLog(path string) error {
 
 func (e *Engine) startTask(ctx context.Context, task client.Task, in engine.Instance) error {
 	if err := task.Start(ctx); err != nil {
+		// The shim may have ended a start whose daemon was killed.
+		if now, serr := task.Status(ctx); serr == nil && now.Status == client.Running {
+			return nil
+		}
 		// A task that could not start is of no use: the next Ensure makes a new one.
 		if _, derr := task.Delete(context.WithoutCancel(ctx), client.WithProcessKill); derr != nil && !errdefs.IsNotFound(derr) {
 			e.cfg.Log.Warn("cannot delete task that did not start", "instance", in.ID, "error", derr)

@@ -104,10 +104,11 @@ func (s *service) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*ta
 	return s.TTRPCTaskService.Create(ctx, r)
 }
 
-// Start starts the container's process.
+// Start starts the container's process. A daemon that dies meanwhile does not interrupt it: when runc is killed after it
+// has let the process go, the container counts as created for ever and the next start waits for ever.
 func (s *service) Start(ctx context.Context, r *taskapi.StartRequest) (*taskapi.StartResponse, error) {
 	s.memory.busy()
-	return s.TTRPCTaskService.Start(ctx, r)
+	return s.TTRPCTaskService.Start(context.WithoutCancel(ctx), r)
 }
 
 // Delete deletes the container.

@@ -196,6 +196,8 @@ type Instance struct {
 	// DrainUntil bounds GoalDrain.
 	DrainUntil time.Time
 	CreatedAt  time.Time
+	// EndsTold is how many of InstanceStatus.Ends the event log has told.
+	EndsTold int
 }
 
 // InstancePhase is what the engine last saw of an instance.
@@ -219,6 +221,9 @@ type InstanceStatus struct {
 	Phase InstancePhase
 	// Exits counts the ends in a row without having been healthy in between.
 	Exits int
+	// Ends counts all ends; EndReason is the engine's word on the last one, "" when the exit code says it all.
+	Ends      int
+	EndReason string
 	// ExitCode is of the last end; -1 = unknown (it died while nobody watched).
 	ExitCode  int
 	OOMKilled bool

@@ -127,6 +127,9 @@ func (k *Keeper) keep(tx *store.Tx, id app.ServiceID, now time.Time) {
 		return
 	}
 	d := Decide(observe(tx, svc, now))
+	for _, c := range d.Ended {
+		k.tellEnd(tx, &svc, c, now)
+	}
 	for _, r := range d.Replace {
 		i := r.Instance
 		goal := app.GoalStop
@@ -145,6 +148,14 @@ func (k *Keeper) keep(tx *store.Tx, id app.ServiceID, now time.Time) {
 		operation.Drain(tx, now, &svc, func(i app.Instance) bool { return i.Goal == app.GoalDrain })
 	}
 	operation.Sweep(tx, svc.ID)
+}
+
+// tellEnd writes into the event log why an instance that served ended. Ends in a start are the operation's to tell.
+func (k *Keeper) tellEnd(tx *store.Tx, svc *app.Service, c operation.Candidate, now time.Time) {
+	r, _ := store.Revisions.Get(tx, app.RevisionKey{Service: svc.ID, Number: c.Instance.Revision})
+	operation.Say(tx, now, svc, svc.Operation, app.ToEvents, c.End(r.Config))
+	c.Instance.EndsTold = c.Status.Ends
+	store.Control.Instances.Put(tx, c.Instance)
 }
 
 // observe collects what Decide needs.

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -126,4 +127,47 @@ func TestKeeperRuns(t *testing.T) {
 		cancel()
 		<-ended
 	})
+}
+
+func TestEndsOfServingInstancesAreTold(t *testing.T) {
+	b := newBench(t)
+	arn := b.createARN("hello")
+	b.settle()
+	svc := b.describe(arn).ID
+	keeper := b.Keeper()
+	end := func(change func(*app.InstanceStatus)) {
+		t.Helper()
+		err := b.store.Update(ctx, func(tx *store.Tx) error {
+			for i := range store.InstancesByService.Each(tx, svc) {
+				s, _ := store.InstanceStatuses.Get(tx, i.ID)
+				s.Ends, s.EndReason, s.OOMKilled = s.Ends+1, "", false
+				change(&s)
+				store.Observed.InstanceStatuses.Put(tx, s)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		change func(*app.InstanceStatus)
+		text   string
+	}{
+		{func(s *app.InstanceStatus) { s.ExitCode, s.LastLines = 3, []string{"bye"} }, "ended, exit code 3. Last lines: bye"},
+		{func(s *app.InstanceStatus) { s.ExitCode, s.OOMKilled = 137, true }, "killed for lack of memory. It used more than its 2048 MiB"},
+		{func(s *app.InstanceStatus) { s.ExitCode, s.EndReason = 137, "it wrote too much" }, "exit code 137. It wrote too much."},
+	} {
+		before := len(b.events(svc))
+		end(c.change)
+		for range 2 { // the second finds nothing new
+			if _, err := keeper.Pass(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		told := b.events(svc)[before:]
+		if len(told) != 1 || !strings.Contains(told[0], c.text) {
+			t.Errorf("told %q, want one event with %q", told, c.text)
+		}
+	}
 }

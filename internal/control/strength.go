@@ -45,12 +45,16 @@ type Decision struct {
 	Drained bool
 	// Gone: at least one instance's rows can go.
 	Gone bool
+	// Ended are instances that served and have ended since the event log told of it; they are started again.
+	Ended []operation.Candidate
 	// Wake is when time alone changes the decision; zero = it does not.
 	Wake time.Time
 }
 
 // Any reports whether there is something to do.
-func (d Decision) Any() bool { return len(d.Replace) > 0 || d.Create > 0 || d.Drained || d.Gone }
+func (d Decision) Any() bool {
+	return len(d.Replace) > 0 || d.Create > 0 || d.Drained || d.Gone || len(d.Ended) > 0
+}
 
 // Decide says what keeps a service at full strength. It is pure.
 func Decide(v View) Decision {
@@ -64,6 +68,9 @@ func Decide(v View) Decision {
 	}
 	for _, c := range v.Instances {
 		d.Gone = d.Gone || c.Instance.Goal == app.GoalStop && c.Status.Phase == app.PhaseGone
+		if c.Instance.Goal == app.GoalRun && c.Health.EverHealthy && c.Status.Ends > c.Instance.EndsTold {
+			d.Ended = append(d.Ended, c)
+		}
 	}
 	steady := v.Service.Status == app.ServiceRunning
 	if v.Service.Routed == 0 || !steady && !servesMeanwhile(v) {

@@ -329,6 +329,7 @@ func (c *Instances) recordExit(ctx context.Context, v view) error {
 		s.Phase, s.LastLines = app.PhaseExited, lines
 		s.Exits++
 		s.ExitCode, s.OOMKilled, s.Reason = v.container.ExitCode, v.container.OOMKilled, v.container.Failure
+		s.Ends, s.EndReason = s.Ends+1, s.Reason
 		exits = s.Exits
 	})
 	if err == nil {

@@ -91,6 +91,13 @@ func (c Candidate) failure(config app.ServiceConfig, now time.Time) *Failure {
 	return nil
 }
 
+// End says in one line how an instance last ended and what to do about it.
+func (c Candidate) End(config app.ServiceConfig) string {
+	c.Status.Reason = c.Status.EndReason
+	text := fmt.Sprintf("Instance %s ended%s.", c.Instance.ID, exitText(c.Status))
+	return join(text, stopReason(c.Status), c.hint(config), c.lastLines())
+}
+
 func timedOut(candidates []Candidate, config app.ServiceConfig, healthy, want int) *Failure {
 	f := &Failure{Reason: fmt.Sprintf("%d of %d instances became healthy in time.", healthy, want)}
 	for _, c := range candidates {

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/funade/funade/internal/app"
@@ -174,12 +175,23 @@ func (d *daemon) listen(context.Context) error {
 	}{{"api", d.config.API, &d.listeners.api}, {"http", d.config.HTTP, &d.listeners.http}, {"https", d.config.HTTPS, &d.listeners.https}} {
 		ln, err := net.Listen("tcp", l.addr)
 		if err != nil {
-			return fmt.Errorf("cannot listen: %w. Stop what uses the address, or give --%s another one", err, l.flag)
+			return fmt.Errorf("cannot listen: %w; %s", err, listenRemedy(err, l.flag))
 		}
 		*l.to = ln
 		d.later(ln.Close)
 	}
 	return d.locateAPI()
+}
+
+// listenRemedy says what to do about an address that cannot be had.
+func listenRemedy(err error, flag string) string {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "stop what uses the address, or give --" + flag + " another one"
+	case errors.Is(err, syscall.EACCES):
+		return "run the server as root, or give --" + flag + " a port above 1023"
+	}
+	return "give --" + flag + " an address of this machine, such as 127.0.0.1:8080"
 }
 
 // locateAPI decides by which URL clients reach the API.

@@ -13,7 +13,7 @@ type settingsCmd struct {
 	connectFlags
 	Service        string         `arg:"" help:"Name or ARN of the service."`
 	StartTimeout   *time.Duration `help:"Time from first start to healthy, 1s to 1h."`
-	StopTimeout    *time.Duration `help:"Time between the stop signal and SIGKILL, 1s to 10m."`
+	StopTimeout    *time.Duration `help:"Time between the stop signal and SIGKILL, 1s to 1h."`
 	RequestTimeout *time.Duration `help:"Time for one request, 1s to 1h; upgraded connections excepted."`
 }
 

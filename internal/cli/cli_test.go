@@ -2,10 +2,13 @@ package cli
 
 import (
 	"encoding/json"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -296,5 +299,15 @@ func TestTerraformNamesEveryService(t *testing.T) {
 	}
 	if !slices.Equal(terraformEndpoints, want) {
 		t.Errorf("endpoints %v, generated services %v", terraformEndpoints, want)
+	}
+}
+
+func TestRefusedConnectionNamesTheAddress(t *testing.T) {
+	dial := &net.OpError{Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9}, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+	text := explain(fmt.Errorf("operation error: %w", dial))
+	for _, part := range []string{"cannot reach the server at 127.0.0.1:9", "Is funade server running"} {
+		if !strings.Contains(text, part) {
+			t.Errorf("%q lacks %q", text, part)
+		}
 	}
 }

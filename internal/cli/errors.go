@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"syscall"
 
 	"github.com/aws/smithy-go"
@@ -37,7 +38,7 @@ func explain(err error) string {
 		}
 		return text
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Sprintf("%v\nNothing listens there. Is funade server running, and does AWS_ENDPOINT_URL name its --api address?", rootCause(err))
+		return fmt.Sprintf("cannot reach the server%s: connection refused\nNothing listens there. Is funade server running, and does AWS_ENDPOINT_URL name its --api address?", refusedAt(err))
 	case errors.Is(err, context.Canceled):
 		return "interrupted; work that has begun goes on in the server, see funade operations"
 	case errors.Is(err, fs.ErrPermission):
@@ -57,21 +58,12 @@ func apiError(err error) (code, message string) {
 	return "", ""
 }
 
-// rootCause peels the SDK's layers off a transport error.
-func rootCause(err error) error {
-	if e, ok := errors.AsType[*smithy.OperationError](err); ok {
-		err = e.Err
+// refusedAt is " at ADDRESS" for a connection that was refused, "" when the error does not tell.
+func refusedAt(err error) string {
+	if e, ok := errors.AsType[*net.OpError](err); ok && e.Addr != nil {
+		return " at " + e.Addr.String()
 	}
-	for {
-		next := errors.Unwrap(err)
-		if next == nil {
-			return err
-		}
-		if _, last := next.(syscall.Errno); last {
-			return err
-		}
-		err = next
-	}
+	return ""
 }
 
 func isCode(err error, code string) bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/funade/funade/internal/app"
+	"github.com/funade/funade/internal/base/guarded"
 	"github.com/funade/funade/internal/engine"
 )
 
@@ -109,9 +111,14 @@ func pullError(ctx context.Context, name string, err error) error {
 		return app.Errorf(kind, name, "cannot pull %s: %w", name, known)
 	}
 	var status remoteerrors.ErrUnexpectedStatus
+	var lookup *net.DNSError
 	switch {
 	case ctx.Err() != nil:
 		return app.Errorf(app.KindUnavailable, name, "cannot pull %s: %w", name, ctx.Err())
+	case errors.Is(err, guarded.ErrRefused):
+		return app.Errorf(app.KindInvalidRequest, name, "cannot pull %s: %w", name, err)
+	case errors.As(err, &lookup) && lookup.IsNotFound:
+		return app.Errorf(app.KindInvalidRequest, name, "cannot pull %s: there is no host named %s; check the reference", name, lookup.Name)
 	case errdefs.IsNotFound(err):
 		return app.Errorf(app.KindInvalidRequest, name, "cannot pull %s: no such repository or tag; check the name", name)
 	case errors.Is(err, docker.ErrInvalidAuthorization), errdefs.IsUnauthorized(err), errdefs.IsPermissionDenied(err),

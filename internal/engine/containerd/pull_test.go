@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/funade/funade/internal/app"
+	"github.com/funade/funade/internal/base/guarded"
 	"github.com/funade/funade/internal/engine"
 )
 
@@ -82,8 +83,11 @@ func TestPull(t *testing.T) {
 	host := strings.TrimPrefix(server.URL, "http://")
 	cfg := testConfig(t)
 	cfg.Dialer = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if strings.HasPrefix(address, "nowhere.test:") {
+			return nil, fmt.Errorf("cannot resolve: %w", &net.DNSError{Err: "no such host", Name: "nowhere.test", IsNotFound: true})
+		}
 		if address != host {
-			return nil, app.Errorf(app.KindDenied, address, "connections to %s are forbidden; allow them with --allow-dial", address)
+			return nil, fmt.Errorf("cannot dial %s; open it with --allow-dial: %w", address, guarded.ErrRefused)
 		}
 		var d net.Dialer
 		return d.DialContext(ctx, network, address)
@@ -127,6 +131,7 @@ func TestPull(t *testing.T) {
 		{host + "/busy/image:1", app.KindUnavailable, "cannot pull"},
 		{host + "/corrupt/image:1", app.KindInvalidRequest, "broken blob"},
 		{"127.0.0.1:9/lib/image:1", app.KindInvalidRequest, "--allow-dial"},
+		{"nowhere.test/lib/image:1", app.KindInvalidRequest, "there is no host named nowhere.test"},
 		{"UPPER CASE", app.KindInvalidRequest, "not an image reference"},
 	} {
 		if _, err := e.Resolve(t.Context(), engine.ImageRef{Name: test.name}); app.KindOf(err) != test.kind || err == nil || !strings.Contains(err.Error(), test.words) {

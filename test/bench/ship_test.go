@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/apprunner"
 	"github.com/aws/aws-sdk-go-v2/service/apprunner/types"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"golang.org/x/sys/unix"
 
 	api "github.com/funade/funade/internal/aws/api/apprunner"
 )
@@ -245,7 +247,7 @@ func pushes(t *testing.T, r *report) {
 	_, err = rand.Read(layer)
 	check(t, err)
 	var ours, theirs []time.Duration
-	for n := range 8 {
+	for n := range 12 {
 		layer[0] = byte(n) // another blob
 		sum := sha256.Sum256(layer)
 		push := func() { ours = append(ours, s.pushLayer(auth, layer, "sha256:"+hex.EncodeToString(sum[:]))) }
@@ -253,9 +255,15 @@ func pushes(t *testing.T, r *report) {
 		if n%2 == 1 { // the disk is slower for whoever comes second
 			push, write = write, push
 		}
+		unix.Sync() // nothing is under way from before
 		push()
+		unix.Sync()
 		write()
 	}
-	a, b := milliseconds(median(ours)), milliseconds(median(theirs))
-	r.add("push of a 100 MB layer beside writing and hashing it, median of 8", "%.2f x", a/b, fmt.Sprintf("%.0f ms to %.0f ms", a, b), 1.5)
+	var ratios []float64
+	for n := range ours { // by pairs, as the disk's speed changes from one to the next
+		ratios = append(ratios, float64(ours[n])/float64(theirs[n]))
+	}
+	peer := fmt.Sprintf("%.0f ms to %.0f ms at best", milliseconds(slices.Min(ours)), milliseconds(slices.Min(theirs)))
+	r.add("push of a 100 MB layer beside writing and hashing it, median of 12", "%.2f x", median(ratios), peer, 1.5)
 }

@@ -125,10 +125,15 @@ func (e usageError) Is(t error) bool { return t == errUsage }
 
 func usagef(format string, args ...any) error { return usageError(fmt.Sprintf(format, args...)) }
 
-type versionCmd struct{}
+type versionCmd struct {
+	JSON bool `help:"Print JSON."`
+}
 
 // Run prints the version of this program.
-func (versionCmd) Run(s *session) error {
+func (c versionCmd) Run(s *session) error {
+	if c.JSON {
+		return printJSON(s.Stdout, map[string]string{"version": s.Version})
+	}
 	_, err := fmt.Fprintln(s.Stdout, "funade", s.Version)
 	return err
 }

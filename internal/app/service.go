@@ -258,7 +258,7 @@ type Interface struct {
 // InterfaceStatus holds the host-local numbers and state of an interface; converge is its only writer.
 type InterfaceStatus struct {
 	ID InterfaceID
-	// Index is the interface's slot in the install's managed range: address, veth name and mark follow from it.
+	// Index is the interface's slot in the install's managed range: the address follows from it. -1 = none is free.
 	Index int
 	// Address is the managed address in text form, for example 100.64.16.9.
 	Address string

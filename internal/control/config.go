@@ -94,8 +94,6 @@ func checkSourceKind(in SourceInput) error {
 		return invalid("SourceConfiguration can hold a CodeRepository or an ImageRepository, not both.")
 	case in.Code:
 		return invalid("Funade does not build services from source code yet: CodeRepository is not supported. Push an image and name it in ImageRepository.")
-	case in.Image != nil && in.Image.Identifier == nil:
-		return nil
 	}
 	return nil
 }

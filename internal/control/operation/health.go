@@ -21,6 +21,7 @@ type Candidate struct {
 	Instance app.Instance
 	Status   app.InstanceStatus
 	Health   app.InstanceHealth
+	Network  app.InterfaceStatus
 }
 
 // Outcome says how far a set of candidates is.
@@ -115,7 +116,7 @@ func timedOut(candidates []Candidate, config app.ServiceConfig, healthy, want in
 			f.ExitCode = &code
 			state = fmt.Sprintf("The application ended %s%s.", times(c.Status.Exits), exitText(c.Status))
 		case c.Status.Phase != app.PhaseRunning:
-			state = "The instance did not start. " + sentence(c.Status.Reason)
+			state = join("The instance did not start.", stopReason(c.Status), capital(c.Network.Error))
 		}
 		f.Reason = join(f.Reason, state, answer, c.hint(config), c.lastLines())
 		return f
@@ -145,7 +146,7 @@ func (c Candidate) hint(config app.ServiceConfig) string {
 		return fmt.Sprintf("The application runs, but the health check path %q is refused: name a path that answers 200 without credentials.", config.HealthCheck.Path)
 	case strings.Contains(answer, "refused") && c.Status.Phase == app.PhaseRunning:
 		return fmt.Sprintf("Nothing listens on port %d: check Port, and that the application listens on all addresses (0.0.0.0), not only on 127.0.0.1.", config.Source.Port)
-	case strings.Contains(answer, "timeout") || strings.Contains(answer, "timed out") || strings.Contains(answer, "deadline"):
+	case strings.Contains(answer, "no answer within"):
 		return fmt.Sprintf("It did not answer within %d s: let the path answer faster, or raise the health check's Timeout.", config.HealthCheck.Timeout)
 	}
 	return ""
@@ -181,10 +182,18 @@ func exitText(s app.InstanceStatus) string {
 
 // stopReason is the engine's word for an end, as a sentence; of memory the hint speaks.
 func stopReason(s app.InstanceStatus) string {
-	if s.Reason == "" || s.OOMKilled {
+	if s.OOMKilled {
 		return ""
 	}
-	text := sentence(s.Reason)
+	return capital(s.Reason)
+}
+
+// capital makes a report a sentence that stands alone; "" stays.
+func capital(report string) string {
+	if report == "" {
+		return ""
+	}
+	text := sentence(report)
 	return strings.ToUpper(text[:1]) + text[1:]
 }
 

@@ -61,8 +61,9 @@ func TestJudge(t *testing.T) {
 		{"path refused", []Candidate{answer("GET /ok answered 401")}, 1, 300 * time.Second, false,
 			[]string{"0 of 1 instances became healthy in time.", "GET /ok answered 401.", `the health check path "/ok" is refused`}},
 		{"nothing listens", []Candidate{answer("connection refused")}, 1, 300 * time.Second, false, []string{"Nothing listens on port 8080", "0.0.0.0"}},
-		{"slow answer", []Candidate{answer("timeout after 2s")}, 1, 300 * time.Second, false, []string{"within 2 s", "raise the health check's Timeout"}},
-		{"never started", []Candidate{status(app.InstanceStatus{Reason: "the disk is full"})}, 1, 300 * time.Second, false, []string{"The instance did not start. the disk is full."}},
+		{"slow answer", []Candidate{answer("no answer within 2 s")}, 1, 300 * time.Second, false, []string{"within 2 s", "raise the health check's Timeout"}},
+		{"never started", []Candidate{status(app.InstanceStatus{Reason: "the disk is full"})}, 1, 300 * time.Second, false, []string{"The instance did not start. The disk is full."}},
+		{"no network", []Candidate{{Network: app.InterfaceStatus{Index: -1, Error: "all 4080 addresses of this install's managed range are in use"}}}, 1, 300 * time.Second, false, []string{"The instance did not start. All 4080 addresses"}},
 		{"nothing at all", nil, 1, 300 * time.Second, false, []string{"0 of 1"}},
 	} {
 		out := Judge(c.have, c.want, config, now, now.Add(300*time.Second-c.after))

@@ -51,6 +51,7 @@ func resolve(w *Work) Verdict {
 	status, _ := store.ImageStatuses.Get(w.Tx, key)
 	switch {
 	case status.Ready:
+		w.Operation.Reason = ""
 		if r.Digest == "" {
 			r.Digest = status.Digest
 			store.Control.Revisions.Put(w.Tx, r)
@@ -65,6 +66,10 @@ func resolve(w *Work) Verdict {
 	case !w.Now.Before(w.limit(pullTimeout)):
 		return imageFailed(w, r, fmt.Sprintf("It was not there after %v.", pullTimeout))
 	case status.Error != "":
+		if w.Operation.Reason != status.Error {
+			w.Operation.Reason = status.Error // told once, and again when it changes
+			w.say("The image is not there yet. " + capital(status.Error) + " Trying again.")
+		}
 		return Wait(w.limit(pullRetryTimeout))
 	}
 	return Wait(w.limit(pullTimeout))
@@ -138,6 +143,7 @@ func candidates(tx *store.Tx, svc app.ServiceID, n app.RevisionNumber) []Candida
 		c := Candidate{Instance: i}
 		c.Status, _ = store.InstanceStatuses.Get(tx, i.ID)
 		c.Health, _ = store.InstanceHealths.Get(tx, i.ID)
+		c.Network, _ = store.InterfaceStatuses.Get(tx, i.Interface)
 		out = append(out, c)
 	}
 	return out

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/funade/funade/internal/app"
 )
@@ -194,7 +196,8 @@ func capital(report string) string {
 		return ""
 	}
 	text := sentence(report)
-	return strings.ToUpper(text[:1]) + text[1:]
+	first, size := utf8.DecodeRuneInString(text)
+	return string(unicode.ToUpper(first)) + text[size:]
 }
 
 func (c Candidate) lastLines() string {

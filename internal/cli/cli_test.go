@@ -299,3 +299,11 @@ func TestTerraformNamesEveryService(t *testing.T) {
 		t.Errorf("endpoints %v, generated services %v", terraformEndpoints, want)
 	}
 }
+
+func TestUpRefusesANameBeforeItPushes(t *testing.T) {
+	for _, name := range []string{"x", "-web", "a name", strings.Repeat("n", 41)} {
+		if code, _, errOut := run(t, "up", "hello.tar", "--name="+name); code != 2 || !strings.Contains(errOut, "4 to 40 letters") {
+			t.Errorf("--name %q: exit %d, %s", name, code, errOut)
+		}
+	}
+}

@@ -27,7 +27,7 @@ type ServerConfig struct {
 	PublicAPI string `name:"public-api" help:"URL by which clients reach the API; default: made from --api." env:"FUNADE_PUBLIC_API" placeholder:"URL"`
 
 	DNS                []string       `name:"dns" help:"Name servers for instances; default: the host's." env:"FUNADE_DNS" placeholder:"ADDR"`
-	DefaultEgressAllow []netip.Prefix `help:"Private ranges that instances may reach." env:"FUNADE_DEFAULT_EGRESS_ALLOW" placeholder:"CIDR"`
+	DefaultEgressAllow []netip.Prefix `help:"Private ranges that instances may reach; this machine's own addresses stay closed." env:"FUNADE_DEFAULT_EGRESS_ALLOW" placeholder:"CIDR"`
 	AllowDial          []netip.Prefix `help:"Private ranges that the server itself may dial for a caller, such as a registry's." env:"FUNADE_ALLOW_DIAL" placeholder:"CIDR"`
 
 	Runtime      string   `help:"OCI runtime to use instead of the built-in runc." env:"FUNADE_RUNTIME" placeholder:"PATH"`

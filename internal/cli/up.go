@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strconv"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -27,11 +28,17 @@ type upCmd struct {
 	AutoDeploy *bool             `help:"Deploy when the reference's tag is pushed to this install's registry." negatable:""`
 }
 
+// serviceName is App Runner's pattern, checked before anything is pushed under the name.
+var serviceName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{3,39}$`)
+
 // Run ships the image. What no flag names stays as the service has it, so running it again with the same flags
 // changes nothing.
 func (c *upCmd) Run(s *session) error {
 	if c.Port < 0 || c.Port > 65535 {
 		return usagef("--port %d: give a port from 1 to 65535", c.Port)
+	}
+	if !serviceName.MatchString(c.Name) {
+		return usagef("--name %q: give 4 to 40 letters, digits, - and _, the first a letter or digit", c.Name)
 	}
 	local, err := openLocal(c.Image)
 	if err != nil {

@@ -24,17 +24,21 @@ type Collected struct {
 	Freed int64
 }
 
-// Run collects after the first pause and after each further one, until ctx ends. A failed pass is logged.
+// firstCollect is the pause before the first pass, so that a server which restarts often collects too.
+const firstCollect = 5 * time.Minute
+
+// Run collects soon after the start and then after each pause, until ctx ends. A failed pass is logged.
 func (c *Collector) Run(ctx context.Context) error {
 	every := c.Every
 	setDefault(&every, time.Hour)
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
+	timer := time.NewTimer(min(every, firstCollect))
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-ticker.C:
+		case <-timer.C:
+			timer.Reset(every)
 		}
 		done, err := c.Collect(ctx)
 		if err != nil && ctx.Err() == nil {

@@ -25,7 +25,7 @@ func TestFromEnv(t *testing.T) {
 	if err := FromEnv("test/c=error@3"); err != nil {
 		t.Fatal(err)
 	}
-	defer Enable("test/c", nil)
+	t.Cleanup(func() { Enable("test/c", nil) })
 	for n, fails := range []bool{false, false, true, true} {
 		if err := Hit("test/c"); (err != nil) != fails {
 			t.Errorf("hit %d returned %v", n+1, err)

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -171,7 +173,6 @@ func dialTarget(s vpc.Sockets) func(context.Context, router.Target) (net.Conn, e
 // readiness answers the health path: 503 until everything is ready.
 type readiness struct {
 	ready   atomic.Bool
-	version string
 	install app.InstallID
 	started time.Time
 	// problems says what about this machine limits the install, one sentence each.
@@ -187,6 +188,19 @@ func (r *readiness) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(map[string]any{
-		"status": word, "version": r.version, "install": r.install, "started": r.started.UTC().Format(time.RFC3339), "problems": r.problems(),
+		"status": word, "versions": versions(), "install": r.install, "started": r.started.UTC().Format(time.RFC3339), "problems": r.problems(),
 	})
+}
+
+// versions names the program and what it is made of.
+func versions() map[string]string {
+	out := map[string]string{"funade": version, "go": runtime.Version()}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, m := range info.Deps {
+			if m.Path == "github.com/containerd/containerd/v2" {
+				out["containerd"] = m.Version
+			}
+		}
+	}
+	return out
 }

@@ -495,7 +495,7 @@ func (d *daemon) apiHandler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.ready.version, d.ready.install, d.ready.started = version, d.install.ID, time.Now()
+	d.ready.install, d.ready.started = d.install.ID, time.Now()
 	d.ready.problems = d.problems
 	return server.Handler(mux.Handler(server.Chain(mux)...), d.registry, &d.ready), nil
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -71,6 +72,14 @@ func (w *world) dial(ctx context.Context, _ app.InterfaceID, _ netip.AddrPort) (
 
 func (w *world) report(r Result) { w.set(func() { w.results = append(w.results, r) }) }
 
+// dialled and said copy under the lock: fake time orders goroutines, but not for the race detector.
+func (w *world) dialled() (out []time.Duration) {
+	w.set(func() { out = slices.Clone(w.dials) })
+	return out
+}
+
+func (w *world) said() (out []Result) { w.set(func() { out = slices.Clone(w.results) }); return out }
+
 func (w *world) last() Result {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -121,10 +130,10 @@ func TestThresholds(t *testing.T) {
 		if r := w.last(); r.Healthy || !r.EverHealthy {
 			t.Errorf("after three misses: %+v", r)
 		}
-		count := len(w.results)
+		count := len(w.said())
 		after(time.Minute)
-		if len(w.results) != count {
-			t.Errorf("%d reports of nothing new", len(w.results)-count)
+		if len(w.said()) != count {
+			t.Errorf("%d reports of nothing new", len(w.said())-count)
 		}
 	})
 }
@@ -134,12 +143,12 @@ func TestFastStart(t *testing.T) {
 		w.err = refused()
 		p.SetTargets([]Check{{Instance: "i", Addr: addr, HealthCheck: tcp(5, 2, 1, 5), Fast: true}})
 		after(2 * time.Second)
-		if n := len(w.dials); n < 19 || n > 21 {
+		if n := len(w.dialled()); n < 19 || n > 21 {
 			t.Errorf("%d probes in the first 2 s, want one every 100 ms", n)
 		}
 		after(298 * time.Second)
-		n := len(w.dials)
-		if pause := w.dials[n-1] - w.dials[n-2]; pause != 5*time.Second {
+		n := len(w.dialled())
+		if pause := w.dialled()[n-1] - w.dialled()[n-2]; pause != 5*time.Second {
 			t.Errorf("pause after 5 minutes is %s", pause)
 		}
 		w.set(func() { w.err = nil; w.dials = nil })
@@ -148,7 +157,7 @@ func TestFastStart(t *testing.T) {
 			t.Error("not healthy")
 		}
 		after(50 * time.Second)
-		if n := len(w.dials); n < 9 || n > 13 {
+		if n := len(w.dialled()); n < 9 || n > 13 {
 			t.Errorf("%d probes in 55 s once healthy", n)
 		}
 	})
@@ -163,24 +172,24 @@ func TestKnownHealthIsKept(t *testing.T) {
 		if r := w.last(); !r.Healthy || !r.EverHealthy {
 			t.Errorf("one miss of two ended what was healthy before: %+v", r)
 		}
-		dials := len(w.dials)
+		dials := len(w.dialled())
 		check.Healthy, check.EverHealthy = false, true
 		p.SetTargets([]Check{check})
 		synctest.Wait()
-		if len(w.dials) != dials {
+		if len(w.dialled()) != dials {
 			t.Error("the same check again started a probe")
 		}
 		check.HealthCheck.Interval = 1
 		p.SetTargets([]Check{check})
 		synctest.Wait()
-		if len(w.dials) != dials+1 || !w.last().Healthy {
+		if len(w.dialled()) != dials+1 || !w.last().Healthy {
 			t.Errorf("a changed check lost the health or did not probe: %+v", w.last())
 		}
 		p.SetTargets(nil)
 		synctest.Wait()
-		dials = len(w.dials)
+		dials = len(w.dialled())
 		after(time.Minute)
-		if len(w.dials) != dials {
+		if len(w.dialled()) != dials {
 			t.Error("an instance that left is still probed")
 		}
 	})
@@ -199,7 +208,7 @@ func TestConcurrencyIsBounded(t *testing.T) {
 			t.Errorf("%d probes at one time", w.peak.Load())
 		}
 		seen := map[app.InstanceID]string{}
-		for _, r := range w.results {
+		for _, r := range w.said() {
 			seen[r.Instance] = r.Answer
 		}
 		if len(seen) != 10 || seen["9"] != "no answer within 2 s" {
@@ -243,8 +252,8 @@ func TestHTTPAnswersInWords(t *testing.T) {
 			if ok != want.ok || answer != want.answer {
 				t.Errorf("%.20q: %v %q, want %v %q", text, ok, answer, want.ok, want.answer)
 			}
-			if len(w.dials) != 1 {
-				t.Errorf("%.20q: %d connections", text, len(w.dials))
+			if len(w.dialled()) != 1 {
+				t.Errorf("%.20q: %d connections", text, len(w.dialled()))
 			}
 			if got.Host != addr.String() || got.UserAgent() != userAgent {
 				t.Errorf("Host %q, User-Agent %q", got.Host, got.UserAgent())

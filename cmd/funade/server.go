@@ -338,8 +338,10 @@ func (d *daemon) openRegistry(context.Context) error {
 	var err error
 	d.registry, err = registry.New(registry.Config{
 		Catalog: catalog, Links: catalog, Directory: catalog, Blobs: registryBlobs{d.engine}, Tokens: d.tokens, DefaultScope: d.scope,
-		Limits: registry.Limits{Uploads: d.config.UploadSessions, BlobBytes: int64(d.config.UploadMaxBytes)},
-		Log:    slog.Default(),
+		Limits: registry.Limits{
+			Uploads: d.config.UploadSessions, BlobBytes: int64(d.config.UploadMaxBytes), UploadBytes: int64(d.config.UploadTotalBytes),
+		},
+		Log: slog.Default(),
 	})
 	if err != nil {
 		return err

@@ -33,8 +33,9 @@ type ServerConfig struct {
 	Runtime      string   `help:"OCI runtime to use instead of the built-in runc." env:"FUNADE_RUNTIME" placeholder:"PATH"`
 	LogsMaxBytes ByteSize `help:"Limit of all log groups together; default: 10% of the file system." env:"FUNADE_LOGS_MAX_BYTES" placeholder:"SIZE"`
 
-	UploadSessions int      `help:"Registry uploads that may be in progress at the same time." default:"64" env:"FUNADE_UPLOAD_SESSIONS" placeholder:"N"`
-	UploadMaxBytes ByteSize `help:"Limit of one blob pushed to the registry." default:"10GiB" env:"FUNADE_UPLOAD_MAX_BYTES" placeholder:"SIZE"`
+	UploadSessions   int      `help:"Registry uploads that may be in progress at the same time." default:"64" env:"FUNADE_UPLOAD_SESSIONS" placeholder:"N"`
+	UploadMaxBytes   ByteSize `help:"Limit of one blob pushed to the registry." default:"10GiB" env:"FUNADE_UPLOAD_MAX_BYTES" placeholder:"SIZE"`
+	UploadTotalBytes ByteSize `help:"Limit of all registry uploads in progress together." default:"64GiB" env:"FUNADE_UPLOAD_TOTAL_BYTES" placeholder:"SIZE"`
 
 	MaxServices int `help:"Services that one account may have in one region." default:"30" env:"FUNADE_MAX_SERVICES" placeholder:"N"`
 }
@@ -105,6 +106,9 @@ func (c *ServerConfig) validateLimits(bad func(field string, value any, remedy s
 	}
 	if c.UploadMaxBytes < 1<<20 {
 		bad("upload-max-bytes", c.UploadMaxBytes, "give at least 1MiB")
+	}
+	if c.UploadTotalBytes < c.UploadMaxBytes {
+		bad("upload-total-bytes", c.UploadTotalBytes, "give at least --upload-max-bytes")
 	}
 	if c.MaxServices < 1 || c.MaxServices > 100_000 {
 		bad("max-services", c.MaxServices, "give a number from 1 to 100000")

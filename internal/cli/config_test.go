@@ -93,6 +93,7 @@ func TestServerRefuses(t *testing.T) {
 		"cidr":          {[]string{"--allow-dial", "10.0.0.0"}, []string{"--allow-dial"}},
 		"size":          {[]string{"--logs-max-bytes", "5 apples"}, []string{"--logs-max-bytes", "512MiB"}},
 		"small":         {[]string{"--logs-max-bytes", "1MiB"}, []string{"--logs-max-bytes 1MiB", "at least 16MiB"}},
+		"small total":   {[]string{"--upload-total-bytes", "1GiB"}, []string{"--upload-total-bytes 1GiB", "at least --upload-max-bytes"}},
 		"no services":   {[]string{"--max-services", "0"}, []string{"--max-services 0", "1 to 100000"}},
 		"several":       {[]string{"--account", "1", "--region", "x"}, []string{"--account 1", "--region x"}},
 		"unknown flag":  {[]string{"--frobnicate"}, []string{"frobnicate"}},

@@ -395,7 +395,7 @@ func (d *daemon) converge(ctx context.Context) {
 		func() { checks.Run(ctx, d.prober) },
 		func() { routes.Run(ctx) },
 		func() { events.Run(ctx) },
-		func() { d.collector.Run(ctx) },
+		func() { _ = d.collector.Run(ctx) },
 		func() { _ = garbage.Run(ctx) },
 		func() { retention.Run(ctx) },
 	} {

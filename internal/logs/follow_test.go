@@ -2,6 +2,7 @@ package logs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -37,7 +38,7 @@ func TestFollowSeesWhatIsStored(t *testing.T) {
 	sub.Close()
 	other := s.Follow(FollowInput{Group: groupKey("g")})
 	s.Close()
-	if _, _, err := other.Next(t.Context()); err != io.EOF {
+	if _, _, err := other.Next(t.Context()); !errors.Is(err, io.EOF) {
 		t.Errorf("after Close: %v, want EOF", err)
 	}
 }

@@ -96,7 +96,7 @@ func (c fieldComparison) holds(s string) bool {
 			return compareNumbers(f, s, c.op, c.value.number, c.value.text)
 		}
 	}
-	equal := false
+	var equal bool
 	switch {
 	case c.op != "=" && c.op != "!=":
 		return false

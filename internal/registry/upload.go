@@ -246,7 +246,7 @@ func (r *Registry) receive(w http.ResponseWriter, req *http.Request, s *session)
 	if err == nil {
 		_, err = body.Read((*buffer)[:1]) // see the end, or a body that contradicts its Content-Range
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return nil
 	}
 	return err
@@ -288,7 +288,7 @@ func (r *Registry) receiveAhead(body *pacedBody, s *session) error {
 		free <- p.buffer
 	}
 	close(free)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return nil
 	}
 	body.stop()

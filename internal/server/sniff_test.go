@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -52,7 +53,7 @@ func sniffed(t *testing.T, addr net.Addr, fails int32, allowPlain bool) (string,
 	go func() { ended <- s.Serve(server.Sniff(e, certified.TLS, allowPlain)) }()
 	t.Cleanup(func() {
 		s.Close()
-		if err := <-ended; err != http.ErrServerClosed {
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
 			t.Errorf("Serve ended with %v", err)
 		}
 	})

@@ -59,7 +59,7 @@ func Parse(text string) (Policy, error) {
 	decoder.DisallowUnknownFields()
 	err := decoder.Decode(&doc)
 	if err == nil {
-		if _, err = decoder.Token(); err == io.EOF {
+		if _, err = decoder.Token(); errors.Is(err, io.EOF) {
 			err = nil
 		} else {
 			err = errors.New("there is text after the policy's closing brace")

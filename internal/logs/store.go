@@ -257,11 +257,6 @@ func (s *Store) DeleteStream(ctx context.Context, key app.LogStreamKey) error {
 	return s.submit(ctx, &op{kind: recordDeleteStream, key: key})
 }
 
-// flushAndSync moves everything in memory into segments.
-func (s *Store) flushAndSync(ctx context.Context) error {
-	return s.submit(ctx, &op{kind: opCheckpoint})
-}
-
 // submit hands a change to the committer and waits for its outcome; ctx ends only the wait for room.
 func (s *Store) submit(ctx context.Context, o *op) error {
 	o.dir = groupDir(o.key.Group)

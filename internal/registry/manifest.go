@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/hex"
 	"io"
@@ -19,17 +18,13 @@ import (
 // maxTagParams bounds how many tags one push by digest may set.
 const maxTagParams = 32
 
-// DigestOf returns the content's sha256 digest.
-func DigestOf(content []byte) app.Digest { return digestAs("", content) }
-
 // digestAs hashes with the algorithm of like, sha256 unless it says sha512.
 func digestAs(like app.Digest, content []byte) app.Digest {
 	if strings.HasPrefix(string(like), "sha512:") {
 		sum := sha512.Sum512(content)
 		return app.Digest("sha512:" + hex.EncodeToString(sum[:]))
 	}
-	sum := sha256.Sum256(content)
-	return app.Digest("sha256:" + hex.EncodeToString(sum[:]))
+	return app.SHA256(content)
 }
 
 // ManifestInput is one manifest to put.

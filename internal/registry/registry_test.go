@@ -28,7 +28,7 @@ func readAll(t testing.TB, resp *http.Response) string {
 	return string(b)
 }
 
-func sum(text string) string { return string(registry.DigestOf([]byte(text))) }
+func sum(text string) string { return string(app.SHA256([]byte(text))) }
 
 // push uploads a blob in one request.
 func (f *fixture) push(t testing.TB, name, body string) string {
@@ -294,10 +294,10 @@ func TestIsolation(t *testing.T) {
 	f.rows.Create(repo("one"), false)
 	f.rows.Create(repo("two"), false)
 	secret := f.push(t, "one", "secret")
-	if err := f.rows.Link(t.Context(), theirs, registry.DigestOf([]byte("secret"))); err != nil {
+	if err := f.rows.Link(t.Context(), theirs, app.SHA256([]byte("secret"))); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.rows.Unlink(t.Context(), repo("one"), registry.DigestOf([]byte("secret"))); err != nil {
+	if err := f.rows.Unlink(t.Context(), repo("one"), app.SHA256([]byte("secret"))); err != nil {
 		t.Fatal(err)
 	}
 	resp, body := f.do(t, "GET", "/v2/one/blobs/"+secret, "")

@@ -4,10 +4,8 @@ package serverinfo
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -66,12 +64,4 @@ func Read(dataDir string) (Info, error) {
 		return Info{}, fmt.Errorf("cannot read server info in %s: it names no API address", Path(dataDir))
 	}
 	return info, nil
-}
-
-// Remove deletes the file; a missing one is fine.
-func Remove(dataDir string) error {
-	if err := os.Remove(Path(dataDir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("cannot remove server info: %w", err)
-	}
-	return nil
 }

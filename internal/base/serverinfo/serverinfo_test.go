@@ -44,10 +44,4 @@ func TestReadSaysWhatIsWrong(t *testing.T) {
 			t.Errorf("content %q: error %v, want %q in it", content, err, want)
 		}
 	}
-	if err := Remove(dir); err != nil {
-		t.Fatal(err)
-	}
-	if err := Remove(dir); err != nil {
-		t.Errorf("second Remove: %v", err)
-	}
 }

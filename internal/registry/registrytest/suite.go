@@ -35,7 +35,7 @@ func TestRows(t *testing.T, open func(t *testing.T) Rows) {
 	t.Run("links", func(t *testing.T) { testLinks(t, open(t)) })
 }
 
-func digest(text string) app.Digest { return registry.DigestOf([]byte(text)) }
+func digest(text string) app.Digest { return app.SHA256([]byte(text)) }
 
 func manifest(key app.RepositoryKey, text string, tags ...string) app.Manifest {
 	return app.Manifest{Repository: key, Digest: digest(text), MediaType: registry.MediaTypeOCIImage, Size: int64(len(text)),

@@ -2,9 +2,7 @@ package logs
 
 import (
 	"context"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/funade/funade/internal/app"
@@ -69,17 +67,16 @@ func (h *Handler) sortedStreams(ctx context.Context, key app.LogGroupKey, in *ap
 	if err != nil {
 		return nil, wireError(err)
 	}
-	all := found.Items
-	slices.SortStableFunc(all, func(a, b app.LogStream) int {
-		order := strings.Compare(a.Key.Stream, b.Key.Stream)
-		if in.OrderBy == api.OrderByLastEventTime {
-			order = infos[a.Key.Stream].LastEvent.Compare(infos[b.Key.Stream].LastEvent)
-		}
-		if member.Value(in.Descending) {
-			order = -order
-		}
-		return order
-	})
+	rows := make(map[string]app.LogStream, len(found.Items))
+	names := make([]string, len(found.Items))
+	for n, row := range found.Items {
+		names[n], rows[row.Key.Stream] = row.Key.Stream, row
+	}
+	logs.OrderStreams(names, infos, in.OrderBy == api.OrderByLastEventTime, member.Value(in.Descending))
+	all := make([]app.LogStream, len(names))
+	for n, name := range names {
+		all[n] = rows[name]
+	}
 	from := 0
 	if in.NextToken != nil {
 		if from, err = strconv.Atoi(*in.NextToken); err != nil || from < 0 || from > len(all) {

@@ -206,7 +206,6 @@ func (s *Store) applyAppend(o *op, now time.Time, stored func(day int64) bool) {
 		s.cursors[key] = state
 		s.mu.Unlock()
 	}
-	s.subs.publish(o)
 }
 
 func (sh *shard) group(dir string, key app.LogGroupKey) *group {

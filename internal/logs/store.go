@@ -53,7 +53,6 @@ type Store struct {
 	index  indexCache
 	// scanLimit is the raw volume after which a Filter call answers in part.
 	scanLimit int64
-	subs      subscribers
 
 	// bytes is the size of all segments, held the raw size of all heads.
 	bytes, held atomic.Int64
@@ -278,7 +277,6 @@ func (s *Store) Close() error {
 		return nil
 	}
 	<-s.ended
-	s.subs.close()
 	err := s.commit.closeErr
 	if w := s.commit.wal; w != nil {
 		if cerr := w.f.Close(); err == nil && cerr != nil {

@@ -2,9 +2,7 @@ package logs
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -13,35 +11,6 @@ import (
 
 	"github.com/funade/funade/internal/app"
 )
-
-func TestFollowSeesWhatIsStored(t *testing.T) {
-	s := openStore(t, t.TempDir(), newRows())
-	pattern, err := ParsePattern("keep")
-	if err != nil {
-		t.Fatal(err)
-	}
-	sub := s.Follow(FollowInput{Group: groupKey("g"), Prefix: "a", Pattern: pattern})
-	mustAppend(t, s, streamKey("g", "a1"), event(0, "keep 1"), event(0, "drop"))
-	mustAppend(t, s, streamKey("g", "b1"), event(0, "keep 2"))
-	mustAppend(t, s, streamKey("h", "a1"), event(0, "keep 3"))
-	events, missed, err := sub.Next(t.Context())
-	if err != nil || missed != 0 || len(events) != 1 || events[0].Message != "keep 1" {
-		t.Fatalf("%+v, %d, %v", events, missed, err)
-	}
-	for range followQueue + 5 {
-		mustAppend(t, s, streamKey("g", "a1"), event(0, "keep"))
-	}
-	if _, missed, _ = sub.Next(t.Context()); missed != 5 {
-		t.Errorf("%d missed, want 5", missed)
-	}
-	sub.Close()
-	sub.Close()
-	other := s.Follow(FollowInput{Group: groupKey("g")})
-	s.Close()
-	if _, _, err := other.Next(t.Context()); !errors.Is(err, io.EOF) {
-		t.Errorf("after Close: %v, want EOF", err)
-	}
-}
 
 func TestConcurrentReadersSeeEveryEventOnce(t *testing.T) {
 	s := openStore(t, t.TempDir(), newRows())

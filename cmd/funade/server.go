@@ -369,7 +369,7 @@ func (d *daemon) converge(ctx context.Context) {
 	attached := converge.NewPoke()
 	uidBase := func(app.AccountID) uint32 { return d.uidBase }
 	routes := converge.NewRoutes(d.store, d.front, d.config.Domain)
-	network := converge.NewNetwork(d.store, d.network, vpc.Ruleset{EgressAllow: d.config.DefaultEgressAllow, DoorNames: routes.Serves}, layout.Slots(), uidBase, attached)
+	network := converge.NewNetwork(d.store, d.network, vpc.InstallRules{EgressAllow: d.config.DefaultEgressAllow, DoorNames: routes.Serves}, layout.Slots(), uidBase, attached)
 	var instances *converge.Instances
 	d.collector = logs.NewCollector(logs.CollectorConfig{
 		Store: d.logs, Groups: d.control.LogGroups(), Done: func(id app.InstanceID) { instances.LogDone(id) },

@@ -49,7 +49,9 @@ type SettingsRow struct {
 type ScopeRow struct {
 	Scope         Scope
 	LastRevisions map[string]int
-	CreatedAt     time.Time
+	// Network: the default VPC and what belongs to it have been made once.
+	Network   bool
+	CreatedAt time.Time
 }
 
 // ManifestKey names a manifest in a repository.

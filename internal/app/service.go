@@ -188,9 +188,11 @@ const (
 // Instance is the desired state of one copy of a revision; control is its only writer.
 // The row disappears once the instance is observed gone.
 type Instance struct {
-	ID        InstanceID
-	Service   ServiceID
-	Revision  RevisionNumber
+	ID       InstanceID
+	Service  ServiceID
+	Revision RevisionNumber
+	// Host is set instead of Service and Revision when it is the container of a private host.
+	Host      HostID
 	Interface InterfaceID
 	Goal      InstanceGoal
 	// DrainUntil bounds GoalDrain.
@@ -253,6 +255,8 @@ type Interface struct {
 	ID       InterfaceID
 	Instance InstanceID
 	Scope    Scope
+	// VPC are the network interfaces that the instance has in a VPC, the primary one first; none = DEFAULT egress.
+	VPC []InterfaceID
 }
 
 // InterfaceStatus holds the host-local numbers and state of an interface; converge is its only writer.

@@ -83,7 +83,7 @@ func (w *world) boot() {
 	w.stop()
 	synctest.Wait()
 	attached := NewPoke()
-	w.network = NewNetwork(w.store, w.kernel.Open(), vpc.Ruleset{}, 4, func(app.AccountID) uint32 { return 0 }, attached)
+	w.network = NewNetwork(w.store, w.kernel.Open(), vpc.InstallRules{}, 4, func(app.AccountID) uint32 { return 0 }, attached)
 	w.Instances = NewInstances(InstancesConfig{
 		Store: w.store, Engine: w.engine, Files: w.logs, Logs: w.logs, Tail: tail, Attachment: w.network.Attachment,
 		UIDBase: func(app.AccountID) uint32 { return 0 }, CABundle: "/ca.pem", Now: time.Now, Attached: attached,

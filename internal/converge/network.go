@@ -17,7 +17,7 @@ import (
 type Network struct {
 	store     *store.Store
 	dataplane vpc.Dataplane
-	rules     vpc.Ruleset
+	rules     vpc.InstallRules
 	// slots is the number of indexes that the install's managed range holds.
 	slots int
 	// uidBase returns the first host uid of an account's user namespaces; 0 = none.
@@ -31,7 +31,7 @@ type Network struct {
 }
 
 // NewNetwork returns the converger; Run does its work. ready is set whenever an attachment has been made.
-func NewNetwork(s *store.Store, d vpc.Dataplane, rules vpc.Ruleset, slots int, uidBase func(app.AccountID) uint32, ready Poke) *Network {
+func NewNetwork(s *store.Store, d vpc.Dataplane, rules vpc.InstallRules, slots int, uidBase func(app.AccountID) uint32, ready Poke) *Network {
 	return &Network{
 		store: s, dataplane: d, rules: rules, slots: slots, uidBase: uidBase, poke: NewPoke(), ready: ready,
 		attachments: map[app.InterfaceID]vpc.Attachment{},

@@ -29,7 +29,7 @@ func spec(svc app.Service, rev app.Revision, i app.Instance, a vpc.Attachment, u
 		Env:          environment(svc, config),
 		CPU:          config.Instance.CPU, Memory: config.Instance.Memory,
 		Network: engine.Network{
-			NetnsPath: a.NetnsPath, UsernsPath: a.UsernsPath, Resolver: a.Resolver.String(), CABundle: caBundle,
+			NetnsPath: a.NetnsPath, UsernsPath: a.UsernsPath, Resolvers: a.Resolvers, CABundle: caBundle,
 		},
 		Storage: storageLimit,
 		UIDBase: uidBase,

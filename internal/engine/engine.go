@@ -5,6 +5,7 @@ package engine
 import (
 	"context"
 	"io"
+	"net/netip"
 	"time"
 
 	"github.com/funade/funade/internal/app"
@@ -61,6 +62,14 @@ type Instance struct {
 	Storage int64
 	// UIDBase is the first host uid of the user namespace's range of 65,536; 0 = no user namespace.
 	UIDBase uint32
+	// Mounts are folders and files of this machine, bound read-write unless ReadOnly.
+	Mounts []Mount
+}
+
+// Mount is a folder or file of this machine inside an instance. Source is owned by the instance's root.
+type Mount struct {
+	Source, Target string // absolute
+	ReadOnly       bool
 }
 
 // Network is the attachment that an instance joins by path.
@@ -68,8 +77,8 @@ type Network struct {
 	NetnsPath string
 	// UsernsPath owns the network namespace; "" = no user namespace.
 	UsernsPath string
-	// Resolver is the address of the name server for resolv.conf.
-	Resolver string
+	// Resolvers are the name servers for resolv.conf, at most three.
+	Resolvers []netip.Addr
 	// CABundle is a file mounted read-only with the system's CAs plus Funade's; "" = none.
 	CABundle string
 }

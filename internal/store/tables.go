@@ -65,7 +65,7 @@ var (
 		}
 		return parts("in-flight")
 	})
-	InstancesByService       = index(Instances, text[app.ServiceID], func(i app.Instance) string { return parts(string(i.Service)) })
+	InstancesByService       = index(Instances, text[app.ServiceID], func(i app.Instance) string { return partsOf(string(i.Service)) })
 	InterfacesByInstance     = index(Interfaces, text[app.InstanceID], func(i app.Interface) string { return parts(string(i.Instance)) })
 	ImageRequestsByService   = prefix(ImageRequests, text[app.ServiceID])
 	AutoScalingsByName       = prefix(AutoScalings, named)
@@ -84,28 +84,48 @@ var (
 
 // Control holds the writing handles of internal/control; no other package may use it.
 var Control = struct {
-	Scopes          RWTable[app.Scope, app.ScopeRow]
-	Services        RWTable[app.ServiceID, app.Service]
-	Revisions       RWTable[app.RevisionKey, app.Revision]
-	Operations      RWTable[app.OperationID, app.Operation]
-	Events          EventTable
-	Instances       RWTable[app.InstanceID, app.Instance]
-	Interfaces      RWTable[app.InterfaceID, app.Interface]
-	ImageRequests   RWTable[app.RevisionKey, app.ImageRequest]
-	Settings        RWTable[app.ServiceID, app.SettingsRow]
-	AutoScalings    RWTable[app.ConfigurationKey, app.AutoScaling]
-	Observabilities RWTable[app.ConfigurationKey, app.Observability]
-	Connections     RWTable[app.NamedKey, app.Connection]
-	TagSets         RWTable[app.Resource, app.TagSet]
-	Repositories    RWTable[app.RepositoryKey, app.Repository]
-	Manifests       RWTable[app.ManifestKey, app.Manifest]
-	BlobLinks       RWTable[app.BlobKey, app.BlobLink]
-	LogGroups       RWTable[app.LogGroupKey, app.LogGroup]
-	LogStreams      RWTable[app.LogStreamKey, app.LogStream]
+	Scopes             RWTable[app.Scope, app.ScopeRow]
+	Services           RWTable[app.ServiceID, app.Service]
+	Revisions          RWTable[app.RevisionKey, app.Revision]
+	Operations         RWTable[app.OperationID, app.Operation]
+	Events             EventTable
+	Instances          RWTable[app.InstanceID, app.Instance]
+	Interfaces         RWTable[app.InterfaceID, app.Interface]
+	ImageRequests      RWTable[app.RevisionKey, app.ImageRequest]
+	Settings           RWTable[app.ServiceID, app.SettingsRow]
+	AutoScalings       RWTable[app.ConfigurationKey, app.AutoScaling]
+	Observabilities    RWTable[app.ConfigurationKey, app.Observability]
+	Connections        RWTable[app.NamedKey, app.Connection]
+	TagSets            RWTable[app.Resource, app.TagSet]
+	Repositories       RWTable[app.RepositoryKey, app.Repository]
+	Manifests          RWTable[app.ManifestKey, app.Manifest]
+	BlobLinks          RWTable[app.BlobKey, app.BlobLink]
+	LogGroups          RWTable[app.LogGroupKey, app.LogGroup]
+	LogStreams         RWTable[app.LogStreamKey, app.LogStream]
+	VPCs               RWTable[app.VPCID, app.VPC]
+	Subnets            RWTable[app.SubnetID, app.Subnet]
+	RouteTables        RWTable[app.RouteTableID, app.RouteTable]
+	InternetGateways   RWTable[app.IGWID, app.InternetGateway]
+	NATGateways        RWTable[app.NATGatewayID, app.NATGateway]
+	ElasticIPs         RWTable[app.AllocationID, app.ElasticIP]
+	NetworkACLs        RWTable[app.NetworkACLID, app.NetworkACL]
+	SecurityGroups     RWTable[app.GroupID, app.SecurityGroup]
+	SecurityGroupRules RWTable[app.RuleID, app.SecurityGroupRule]
+	PrefixLists        RWTable[app.PrefixListID, app.PrefixList]
+	NetworkInterfaces  RWTable[app.InterfaceID, app.NetworkInterface]
+	DHCPOptionSets     RWTable[app.DHCPOptionsID, app.DHCPOptions]
+	Endpoints          RWTable[app.EndpointID, app.Endpoint]
+	FlowLogs           RWTable[app.FlowLogID, app.FlowLog]
+	KeyPairs           RWTable[app.KeyPairID, app.KeyPair]
+	VPCConnectors      RWTable[app.VPCConnectorID, app.VPCConnector]
+	LANs               RWTable[app.LANID, app.LAN]
+	Hosts              RWTable[app.HostID, app.Host]
+	Volumes            RWTable[app.VolumeID, app.Volume]
 }{
 	rw(Scopes), rw(Services), rw(Revisions), rw(Operations), EventTable{rw(Events)}, rw(Instances), rw(Interfaces),
 	rw(ImageRequests), rw(Settings), rw(AutoScalings), rw(Observabilities), rw(Connections), rw(TagSets),
 	rw(Repositories), rw(Manifests), rw(BlobLinks), rw(LogGroups), rw(LogStreams),
+	rw(VPCs), rw(Subnets), rw(RouteTables), rw(InternetGateways), rw(NATGateways), rw(ElasticIPs), rw(NetworkACLs), rw(SecurityGroups), rw(SecurityGroupRules), rw(PrefixLists), rw(NetworkInterfaces), rw(DHCPOptionSets), rw(Endpoints), rw(FlowLogs), rw(KeyPairs), rw(VPCConnectors), rw(LANs), rw(Hosts), rw(Volumes),
 }
 
 // Observed holds the writing handles of internal/converge; no other package may use it.
@@ -116,7 +136,8 @@ var Observed = struct {
 	RouteStatuses     RWTable[app.ServiceID, app.RouteStatus]
 	ImageStatuses     RWTable[app.RevisionKey, app.ImageStatus]
 	EventCursors      RWTable[struct{}, app.EventCursor]
-}{rw(InstanceStatuses), rw(InstanceHealths), rw(InterfaceStatuses), rw(RouteStatuses), rw(ImageStatuses), rw(EventCursors)}
+	VPCStatuses       RWTable[app.VPCID, app.VPCStatus]
+}{rw(InstanceStatuses), rw(InstanceHealths), rw(InterfaceStatuses), rw(RouteStatuses), rw(ImageStatuses), rw(EventCursors), rw(VPCStatuses)}
 
 // schema lists every table; the order is that of the snapshots.
 var schema = numbered(
@@ -124,6 +145,7 @@ var schema = numbered(
 	Settings.def, AutoScalings.def, Observabilities.def, Connections.def, TagSets.def, Repositories.def, Manifests.def,
 	BlobLinks.def, LogGroups.def, LogStreams.def,
 	InstanceStatuses.def, InstanceHealths.def, InterfaceStatuses.def, RouteStatuses.def, ImageStatuses.def, EventCursors.def,
+	VPCs.def, Subnets.def, RouteTables.def, InternetGateways.def, NATGateways.def, ElasticIPs.def, NetworkACLs.def, SecurityGroups.def, SecurityGroupRules.def, PrefixLists.def, NetworkInterfaces.def, DHCPOptionSets.def, Endpoints.def, FlowLogs.def, KeyPairs.def, VPCConnectors.def, LANs.def, Hosts.def, Volumes.def, VPCStatuses.def,
 )
 
 // EventTable is the events' writing handle.

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// Ranges of DEFAULT egress. NeverReachable stays closed whatever Ruleset.EgressAllow says: this machine, link-local with
+// Ranges of DEFAULT egress. NeverReachable stays closed whatever InstallRules.EgressAllow says: this machine, link-local with
 // the metadata services, the installs' transit links, multicast and reserved ranges. EgressAllow opens PrivateRanges.
 var (
 	NeverReachable = prefixes("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "100.127.0.0/16", "224.0.0.0/3")
@@ -15,7 +15,7 @@ var (
 
 const maxEgressAllow = 1024
 
-// CheckEgressAllow refuses prefixes that Ruleset.EgressAllow cannot open.
+// CheckEgressAllow refuses prefixes that InstallRules.EgressAllow cannot open.
 func CheckEgressAllow(list []netip.Prefix, l Layout) error {
 	if len(list) > maxEgressAllow {
 		return fmt.Errorf("cannot open %d ranges to egress: at most %d", len(list), maxEgressAllow)

@@ -19,6 +19,21 @@ type Interface struct {
 	Index int
 	// UIDBase is the first host uid of the instance's user namespace; 0 = none.
 	UIDBase uint32
+	// ENIs are its interfaces in a VPC, eth1 and up, the primary one first. Every name and every packet that the instance
+	// sends by itself then goes through the VPC; the managed link only answers the router. None = DEFAULT egress.
+	ENIs []ENI
+}
+
+// ENI is a network interface of a VPC inside an instance.
+type ENI struct {
+	ID  app.InterfaceID
+	VPC app.VPCID
+	// Addresses are its private addresses, the primary one first; Subnet is the block that they are in.
+	Addresses []netip.Addr
+	Subnet    netip.Prefix
+	MAC       string
+	// Resolvers answer names inside the instance: the VPC's base+2, or what the DHCP options say.
+	Resolvers []netip.Addr
 }
 
 // Attachment is an interface as it stands in the kernel. It pins the network namespace and, where there is
@@ -28,26 +43,30 @@ type Attachment struct {
 	NetnsPath  string
 	UsernsPath string
 	Address    netip.Addr
-	// Resolver answers names inside the instance.
-	Resolver netip.Addr
+	// Resolvers answer names inside the instance.
+	Resolvers []netip.Addr
 }
 
 // Dataplane puts interfaces into the kernel. Every method may be repeated: the same input again changes nothing.
 type Dataplane interface {
-	// Attach makes the interface with all its rules, before any process lives there.
+	// Attach makes the interface with all its rules, before any process lives there. The VPCs of its ENIs have been
+	// programmed with them.
 	Attach(ctx context.Context, i Interface) (Attachment, error)
 	// Detach removes it and everything that belongs to it. Unknown ids are fine.
 	Detach(ctx context.Context, id app.InterfaceID) error
 	// List returns every attachment of this install, also what no row knows.
 	List(ctx context.Context) ([]Attachment, error)
-	// Apply installs the install-wide rules and repairs what somebody else flushed.
-	Apply(ctx context.Context, r Ruleset) error
+	// Program makes the routers and rules of all VPCs those of the ruleset: what no longer appears is removed, with
+	// its connections. It changes only what differs from the last call, comparing by pointer (see Ruleset).
+	Program(ctx context.Context, r *Ruleset) error
+	// Apply installs the install-wide rules and repairs what somebody else flushed or removed, of VPCs too.
+	Apply(ctx context.Context, r InstallRules) error
 	// Close stops listeners and goroutines; the kernel state stays.
 	Close() error
 }
 
-// Ruleset is the whole desired install-wide state.
-type Ruleset struct {
+// InstallRules is the whole desired install-wide state.
+type InstallRules struct {
 	// EgressAllow opens private ranges to DEFAULT egress, beside the internet (--default-egress-allow).
 	EgressAllow []netip.Prefix
 	// DoorNames reports whether the install serves a name; the instance's resolver answers such names with the

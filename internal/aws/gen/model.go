@@ -140,6 +140,8 @@ func (m *apiModel) protocol() (string, error) {
 		return "AWSJSON11", nil
 	case md.Protocol == "query":
 		return "AWSQuery", nil
+	case md.Protocol == "ec2":
+		return "EC2Query", nil
 	default:
 		return "", fmt.Errorf("protocol %q version %q has no codec", md.Protocol, md.JSONVersion)
 	}

@@ -14,10 +14,11 @@ const (
 	AWSJSON10 Protocol = "awsJson1_0"
 	AWSJSON11 Protocol = "awsJson1_1"
 	AWSQuery  Protocol = "awsQuery"
+	EC2Query  Protocol = "ec2Query"
 )
 
 // XML reports whether answers are XML. These protocols also have error codes without the suffix Exception.
-func (p Protocol) XML() bool { return p == AWSQuery }
+func (p Protocol) XML() bool { return p == AWSQuery || p == EC2Query }
 
 // Service describes one AWS API: what a request to it looks like and which operations it has.
 type Service struct {

@@ -86,7 +86,7 @@ func TestSecureDefaults(t *testing.T) {
 	if err := os.WriteFile(ca, []byte("test bundle\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	in.Network.Resolver, in.Network.CABundle, in.CPU, in.Memory = "100.64.0.1", ca, 256, 64
+	in.Network.Resolvers, in.Network.CABundle, in.CPU, in.Memory = []netip.Addr{netip.MustParseAddr("100.64.0.1")}, ca, 256, 64
 	h.Ensure(t, in)
 	s := h.Until(t, in.ID, "running", running)
 	h.LogHas(t, s.LogPath, "ready\n")

@@ -296,8 +296,8 @@ func (e *Engine) writeFiles(in engine.Instance) ([]specs.Mount, error) {
 		return nil, fmt.Errorf("cannot create directory of instance: %w", err)
 	}
 	resolv := ""
-	if in.Network.Resolver != "" {
-		resolv = "nameserver " + in.Network.Resolver + "\n"
+	for _, a := range in.Network.Resolvers {
+		resolv += "nameserver " + a.String() + "\n"
 	}
 	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n127.0.1.1\t" + string(in.ID) + "\n"
 	var mounts []specs.Mount

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -67,7 +68,7 @@ func open(t *testing.T, w World) (vpc.Dataplane, vpc.Sockets) {
 			t.Errorf("Close: %v", err)
 		}
 	})
-	if err := d.Apply(t.Context(), vpc.Ruleset{}); err != nil {
+	if err := d.Apply(t.Context(), vpc.InstallRules{}); err != nil {
 		t.Fatalf("Apply: %v", err)
 	}
 	return d, s
@@ -101,12 +102,12 @@ func attachListDetach(t *testing.T, w World) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if a.ID != Interface(index).ID || a.Address != address || a.Resolver != w.Layout().Resolver() || a.NetnsPath == "" || a.UsernsPath != "" {
+		if a.ID != Interface(index).ID || a.Address != address || !slices.Equal(a.Resolvers, []netip.Addr{w.Layout().Resolver()}) || a.NetnsPath == "" || a.UsernsPath != "" {
 			t.Errorf("attachment %d = %+v, want address %v and resolver %v", index, a, address, w.Layout().Resolver())
 		}
 		want = append(want, a)
 	}
-	if got := list(t, d); !slices.Equal(got, want) {
+	if got := list(t, d); !reflect.DeepEqual(got, want) {
 		t.Errorf("List = %+v, want %+v", got, want)
 	}
 	for _, a := range want {
@@ -123,7 +124,7 @@ func attachAgain(t *testing.T, w World) {
 	d, s := open(t, w)
 	a := attach(t, d, Interface(5))
 	w.Serve(t, a, 8080, "still here")
-	if again := attach(t, d, Interface(5)); again != a {
+	if again := attach(t, d, Interface(5)); !reflect.DeepEqual(again, a) {
 		t.Errorf("second Attach = %+v, first %+v", again, a)
 	}
 	if got := list(t, d); len(got) != 1 {
@@ -298,7 +299,7 @@ func expectCaller(t *testing.T, w World, l net.Listener, a vpc.Attachment, port 
 
 func restartAdopts(t *testing.T, w World) {
 	d, _ := w.Open(t)
-	if err := d.Apply(t.Context(), vpc.Ruleset{}); err != nil {
+	if err := d.Apply(t.Context(), vpc.InstallRules{}); err != nil {
 		t.Fatal(err)
 	}
 	a := attach(t, d, Interface(3))
@@ -308,11 +309,11 @@ func restartAdopts(t *testing.T, w World) {
 		t.Fatal(err)
 	}
 	d, s := open(t, w)
-	if got := list(t, d); !slices.Equal(got, before) {
+	if got := list(t, d); !reflect.DeepEqual(got, before) {
 		t.Errorf("List after a restart = %+v, before %+v", got, before)
 	}
 	expectGreeting(t, s, a, 8080, "survivor")
-	if again := attach(t, d, Interface(3)); again != a {
+	if again := attach(t, d, Interface(3)); !reflect.DeepEqual(again, a) {
 		t.Errorf("Attach after a restart = %+v, before %+v", again, a)
 	}
 	expectGreeting(t, s, a, 8080, "survivor")
@@ -325,7 +326,7 @@ func applyAgain(t *testing.T, w World) {
 	d, s := open(t, w)
 	a := attach(t, d, Interface(0))
 	w.Serve(t, a, 8080, "x")
-	r := vpc.Ruleset{EgressAllow: []netip.Prefix{netip.MustParsePrefix("192.168.88.0/24"), netip.MustParsePrefix("192.168.88.0/25")}}
+	r := vpc.InstallRules{EgressAllow: []netip.Prefix{netip.MustParsePrefix("192.168.88.0/24"), netip.MustParsePrefix("192.168.88.0/25")}}
 	for range 3 {
 		if err := d.Apply(t.Context(), r); err != nil {
 			t.Fatalf("Apply: %v", err)
@@ -333,7 +334,7 @@ func applyAgain(t *testing.T, w World) {
 		expectGreeting(t, s, a, 8080, "x")
 	}
 	for _, bad := range []string{"fd00::/8", "127.0.0.0/8", "169.254.169.254/32"} {
-		if err := d.Apply(t.Context(), vpc.Ruleset{EgressAllow: []netip.Prefix{netip.MustParsePrefix(bad)}}); err == nil {
+		if err := d.Apply(t.Context(), vpc.InstallRules{EgressAllow: []netip.Prefix{netip.MustParsePrefix(bad)}}); err == nil {
 			t.Errorf("Apply opened %s", bad)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -23,12 +24,13 @@ import (
 type Kernel struct {
 	layout vpc.Layout
 
-	mu       sync.Mutex
-	attached map[app.InterfaceID]vpc.Interface
-	ports    map[app.InterfaceID]map[int]netip.AddrPort
-	doors    map[int]netip.AddrPort
-	rules    vpc.Ruleset
-	counts   Counts
+	mu         sync.Mutex
+	attached   map[app.InterfaceID]vpc.Interface
+	ports      map[app.InterfaceID]map[int]netip.AddrPort
+	doors      map[int]netip.AddrPort
+	rules      vpc.InstallRules
+	counts     Counts
+	programmed *vpc.Ruleset
 }
 
 // Counts says how often the kernel changed; calls that change nothing do not count.
@@ -55,7 +57,7 @@ func (k *Kernel) Reboot() {
 	k.attached = map[app.InterfaceID]vpc.Interface{}
 	k.ports = map[app.InterfaceID]map[int]netip.AddrPort{}
 	k.doors = map[int]netip.AddrPort{}
-	k.rules = vpc.Ruleset{}
+	k.rules = vpc.InstallRules{}
 }
 
 // Counts returns how often the kernel changed.
@@ -66,7 +68,7 @@ func (k *Kernel) Counts() Counts {
 }
 
 // Rules returns what was applied last.
-func (k *Kernel) Rules() vpc.Ruleset {
+func (k *Kernel) Rules() vpc.InstallRules {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.rules
@@ -188,7 +190,7 @@ func (d *Dataplane) Attach(ctx context.Context, i vpc.Interface) (vpc.Attachment
 			return vpc.Attachment{}, fmt.Errorf("cannot attach interface %s: index %d is in use by %s", i.ID, i.Index, id)
 		}
 	}
-	if old, ok := d.k.attached[i.ID]; !ok || old != i {
+	if old, ok := d.k.attached[i.ID]; !ok || !reflect.DeepEqual(old, i) {
 		d.k.counts.Attached++
 	}
 	d.k.attached[i.ID] = i
@@ -203,7 +205,7 @@ func (k *Kernel) attachment(i vpc.Interface) vpc.Attachment {
 	if err != nil {
 		panic(err) // Attach checked it
 	}
-	out := vpc.Attachment{ID: i.ID, NetnsPath: "/fake/netns/" + string(i.ID), Address: a, Resolver: k.layout.Resolver()}
+	out := vpc.Attachment{ID: i.ID, NetnsPath: "/fake/netns/" + string(i.ID), Address: a, Resolvers: []netip.Addr{k.layout.Resolver()}}
 	if i.UIDBase != 0 {
 		out.UsernsPath = "/fake/userns/" + string(i.ID)
 	}
@@ -253,7 +255,7 @@ func (d *Dataplane) List(ctx context.Context) ([]vpc.Attachment, error) {
 }
 
 // Apply implements vpc.Dataplane.
-func (d *Dataplane) Apply(ctx context.Context, r vpc.Ruleset) error {
+func (d *Dataplane) Apply(ctx context.Context, r vpc.InstallRules) error {
 	if err := d.usable(ctx); err != nil {
 		return err
 	}
@@ -370,3 +372,18 @@ type conn struct {
 }
 
 func (c conn) RemoteAddr() net.Addr { return c.remote }
+
+// Program implements vpc.Dataplane.
+func (d *Dataplane) Program(_ context.Context, r *vpc.Ruleset) error {
+	d.k.mu.Lock()
+	defer d.k.mu.Unlock()
+	d.k.programmed = r
+	return nil
+}
+
+// Programmed returns the ruleset that was programmed last, nil at first.
+func (k *Kernel) Programmed() *vpc.Ruleset {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.programmed
+}

@@ -174,7 +174,7 @@ func TestClosedRefuses(t *testing.T) {
 	_, dialErr := d.Dial(t.Context(), a.ID, netip.AddrPortFrom(a.Address, 80))
 	_, doorErr := d.ListenDoor(t.Context(), 443)
 	for what, err := range map[string]error{"Attach": attachErr, "List": listErr, "Dial": dialErr, "ListenDoor": doorErr,
-		"Detach": d.Detach(t.Context(), a.ID), "Apply": d.Apply(t.Context(), vpc.Ruleset{})} {
+		"Detach": d.Detach(t.Context(), a.ID), "Apply": d.Apply(t.Context(), vpc.InstallRules{})} {
 		if !errors.Is(err, errClosed) {
 			t.Errorf("%s after Close: %v", what, err)
 		}

@@ -152,7 +152,7 @@ func (d *Dataplane) inMgmt(f func(*nftables.Conn) error) error {
 
 // Apply implements vpc.Dataplane. Called again it repairs what somebody flushed, and lets the install's traffic pass
 // firewalls that came up in the meantime.
-func (d *Dataplane) Apply(ctx context.Context, r vpc.Ruleset) error {
+func (d *Dataplane) Apply(ctx context.Context, r vpc.InstallRules) error {
 	if err := vpc.CheckEgressAllow(r.EgressAllow, d.Layout); err != nil {
 		return err
 	}
@@ -249,6 +249,14 @@ func (d *Dataplane) ensureForwarding() error {
 	return nil
 }
 
+// Program implements vpc.Dataplane.
+func (d *Dataplane) Program(ctx context.Context, r *vpc.Ruleset) error {
+	if len(r.Networks) > 0 {
+		return errors.New("cannot program VPCs: this data plane does not know them yet")
+	}
+	return nil
+}
+
 // Problems returns what an administrator should know about this host's network, as of the last Open or Apply.
 func (d *Dataplane) Problems() []string {
 	d.mu.Lock()
@@ -317,7 +325,7 @@ func (d *Dataplane) attach(ctx context.Context, i *iface) error {
 }
 
 func (d *Dataplane) attachment(id app.InterfaceID, a netip.Addr) vpc.Attachment {
-	out := vpc.Attachment{ID: id, NetnsPath: d.netnsPin(id), Address: a, Resolver: d.Resolver()}
+	out := vpc.Attachment{ID: id, NetnsPath: d.netnsPin(id), Address: a, Resolvers: []netip.Addr{d.Resolver()}}
 	if path := d.usernsPin(id); pinned(path) {
 		out.UsernsPath = path
 	}

@@ -87,7 +87,7 @@ func TestEgressReachesTheOutsideAndNothingElse(t *testing.T) {
 		{"a reserved address", "240.0.0.1:80", prohibited, prohibited, prohibited},
 	}
 	for i, allow := range []string{"", "192.168.88.0/24", "0.0.0.0/0"} {
-		r := vpc.Ruleset{}
+		r := vpc.InstallRules{}
 		if allow != "" {
 			r.EgressAllow = []netip.Prefix{netip.MustParsePrefix(allow)}
 		}
@@ -153,7 +153,7 @@ func TestNobodyCallsIn(t *testing.T) {
 func TestNamesAreAnswered(t *testing.T) {
 	d := openPlane(t, freshConfig(t))
 	a := attach(t, d, dataplanetest.Interface(0))
-	if err := d.Apply(t.Context(), vpc.Ruleset{DoorNames: func(name string) bool { return name == "web.us-east-1.apps.internal" }}); err != nil {
+	if err := d.Apply(t.Context(), vpc.InstallRules{DoorNames: func(name string) bool { return name == "web.us-east-1.apps.internal" }}); err != nil {
 		t.Fatal(err)
 	}
 	for _, network := range []string{"udp", "tcp"} {
@@ -401,7 +401,7 @@ func TestApplyRepairsWhatSomebodyFlushed(t *testing.T) {
 	if got := outcomeOf(t, a, other.Address.String()+":8080"); got == prohibited {
 		t.Error("the flush changed nothing, so the test proves nothing")
 	}
-	if err := d.Apply(t.Context(), vpc.Ruleset{}); err != nil {
+	if err := d.Apply(t.Context(), vpc.InstallRules{}); err != nil {
 		t.Fatal(err)
 	}
 	expect("after a flush")
@@ -416,7 +416,7 @@ func TestApplyRepairsWhatSomebodyFlushed(t *testing.T) {
 	if err := unpin(d.mgmtPin()); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Apply(t.Context(), vpc.Ruleset{}); err != nil {
+	if err := d.Apply(t.Context(), vpc.InstallRules{}); err != nil {
 		t.Fatal(err)
 	}
 	expect("after the loss of the transit link")
@@ -431,7 +431,7 @@ func TestApplyAgainTouchesNoRule(t *testing.T) {
 		attach(t, d, dataplanetest.Interface(index))
 	}
 	allow := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/9"), netip.MustParsePrefix("10.128.0.0/9"), netip.MustParsePrefix("192.168.0.0/16")}
-	if err := d.Apply(t.Context(), vpc.Ruleset{EgressAllow: allow}); err != nil {
+	if err := d.Apply(t.Context(), vpc.InstallRules{EgressAllow: allow}); err != nil {
 		t.Fatal(err)
 	}
 	check := func(c *nftables.Conn, want table) {

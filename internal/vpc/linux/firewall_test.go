@@ -158,13 +158,13 @@ func testFirewall(t *testing.T, install func(*testing.T) *nftables.Chain) {
 	chain := install(t) // comes up after us, as after a reload
 	expect("before Apply", false)
 	for _, plane := range []*Dataplane{d, beside, d, beside} {
-		if err := plane.Apply(t.Context(), vpc.Ruleset{}); err != nil {
+		if err := plane.Apply(t.Context(), vpc.InstallRules{}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	expect("after Apply", true)
 	handles := ruleHandles(t, chain)
-	if err := d.Apply(t.Context(), vpc.Ruleset{}); err != nil {
+	if err := d.Apply(t.Context(), vpc.InstallRules{}); err != nil {
 		t.Fatal(err)
 	}
 	if again := ruleHandles(t, chain); len(again) != len(handles) || again[0] != handles[0] {
@@ -177,7 +177,7 @@ func testFirewall(t *testing.T, install func(*testing.T) *nftables.Chain) {
 	insertAtHead(t, chain) // somebody puts a refusal before us
 	expect("after an insertion", false)
 	for _, plane := range []*Dataplane{d, beside} {
-		if err := plane.Apply(t.Context(), vpc.Ruleset{}); err != nil {
+		if err := plane.Apply(t.Context(), vpc.InstallRules{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,0 +1,68 @@
+package app
+
+import "time"
+
+// HostState is EC2's instance state.
+type HostState string
+
+// The states (ec2 model, InstanceStateName).
+const (
+	HostPending      HostState = "pending"
+	HostRunning      HostState = "running"
+	HostStopping     HostState = "stopping"
+	HostStopped      HostState = "stopped"
+	HostShuttingDown HostState = "shutting-down"
+	HostTerminated   HostState = "terminated"
+)
+
+// Host is what EC2 calls an instance: a private host, a container of an image with network interfaces of a VPC.
+// Control is its only writer.
+type Host struct {
+	ID          HostID
+	Scope       Scope
+	Reservation string // r-
+	LaunchIndex int
+	// Image is what the caller wrote: an image reference or an ami- alias.
+	Image        string
+	InstanceType string
+	KeyName      string
+	State        HostState
+	// StateReason is one line for people and its code, as EC2's StateReason.
+	StateCode, StateReason string
+	// Wanted is running, stopped or terminated.
+	Wanted HostState
+	// Interfaces are its network interfaces; the first is the primary one.
+	Interfaces []InterfaceID
+	// Run is the Instance row while it is or should be running; "" = none.
+	Run InstanceID
+	// UserData is base64 as the caller sent it. Sensitive.
+	UserData        string
+	ProfileARN      string
+	Volumes         []VolumeID
+	SourceDestCheck bool
+	// Attributes that are kept and shown.
+	DisableTermination, DisableStop, EBSOptimized, Monitoring bool
+	ShutdownBehavior, CPUCredits                              string
+	HTTPTokens, HTTPEndpoint, MetadataTags, HTTPIPv6          string
+	HopLimit                                                  int
+	ClientToken                                               string
+	LaunchedAt, CreatedAt                                     time.Time
+	// TerminatedAt is zero until it is terminated; the row then stays for an hour.
+	TerminatedAt time.Time
+}
+
+// Volume is a folder on this machine that outlives the host it is attached to; control is its only writer.
+type Volume struct {
+	ID    VolumeID
+	Scope Scope
+	// Name is the value of the tag funade:volume, unique in its scope; "" = none.
+	Name   string
+	Zone   string
+	Size   int // GiB, shown only
+	Type   string
+	Host   HostID // "" = available
+	Device string
+	// DeleteAfter is when an unattached volume is removed; zero = never.
+	DeleteAfter time.Time
+	CreatedAt   time.Time
+}

@@ -1,6 +1,7 @@
 // Command mkimage makes an OCI image of one static program:
 //
 //	mkimage -o hello.tar [-format docker|oci|layout] [-port 8080] [-env K=V]… [-arch arm64] PROGRAM [ARG…]
+//	mkimage -o database.tar -rootfs FOLDER [-user NAME] [-volume /path]… [flags] [COMMAND [ARG…]]
 //
 // It prints the image's digest.
 package main
@@ -30,11 +31,21 @@ func run() error {
 		o.Env = append(o.Env, s)
 		return nil
 	})
+	flag.StringVar(&o.Rootfs, "rootfs", "", "folder with a whole file system, instead of a program")
+	flag.StringVar(&o.User, "user", "", "user of the image; default: root")
+	flag.Func("volume", "folder to declare as a volume, may be repeated", func(s string) error {
+		o.Volumes = append(o.Volumes, s)
+		return nil
+	})
 	flag.Parse()
-	if flag.NArg() == 0 {
+	switch {
+	case o.Rootfs != "":
+		o.Args = flag.Args()
+	case flag.NArg() == 0:
 		return fmt.Errorf("name the program to put into the image")
+	default:
+		o.Program, o.Args = flag.Arg(0), flag.Args()[1:]
 	}
-	o.Program, o.Args = flag.Arg(0), flag.Args()[1:]
 	img, err := ociimage.Build(o)
 	if err != nil {
 		return err

@@ -29,8 +29,14 @@ type Options struct {
 	// Program is a static executable; it becomes /app and the ENTRYPOINT. "" leaves the file out, which makes an
 	// image that cannot start.
 	Program string
+	// Rootfs is a folder with a whole file system instead of Program; Args are then the CMD without an ENTRYPOINT.
+	Rootfs string
 	// Args is the CMD.
 	Args []string
+	// User is who runs it, in the image's form; "" = root.
+	User string
+	// Volumes are the folders that the image declares as volumes.
+	Volumes []string
 	// Env is NAME=value.
 	Env []string
 	// Port is declared as exposed; 0 = none.
@@ -47,7 +53,7 @@ func Build(o Options) (v1.Image, error) {
 	if arch == "" {
 		arch = runtime.GOARCH
 	}
-	layer, err := programLayer(o)
+	layer, err := content(o)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +67,16 @@ func Build(o Options) (v1.Image, error) {
 	}
 	cf = cf.DeepCopy()
 	cf.OS, cf.Architecture = "linux", arch
-	cf.Config = v1.Config{Entrypoint: []string{"/app"}, Cmd: o.Args, Env: o.Env, WorkingDir: "/"}
+	cf.Config = v1.Config{Entrypoint: []string{"/app"}, Cmd: o.Args, Env: o.Env, WorkingDir: "/", User: o.User}
+	if o.Rootfs != "" {
+		cf.Config.Entrypoint = nil
+	}
+	for _, v := range o.Volumes {
+		if cf.Config.Volumes == nil {
+			cf.Config.Volumes = map[string]struct{}{}
+		}
+		cf.Config.Volumes[v] = struct{}{}
+	}
 	if o.Port != 0 {
 		cf.Config.ExposedPorts = map[string]struct{}{fmt.Sprintf("%d/tcp", o.Port): {}}
 	}
@@ -69,6 +84,13 @@ func Build(o Options) (v1.Image, error) {
 		return nil, fmt.Errorf("cannot build image: %w", err)
 	}
 	return img, nil
+}
+
+func content(o Options) (v1.Layer, error) {
+	if o.Rootfs != "" {
+		return folderLayer(o.Rootfs)
+	}
+	return programLayer(o)
 }
 
 func programLayer(o Options) (v1.Layer, error) {

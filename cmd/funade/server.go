@@ -19,6 +19,7 @@ import (
 
 	"github.com/funade/funade/internal/app"
 	apiapprunner "github.com/funade/funade/internal/aws/api/apprunner"
+	apiec2 "github.com/funade/funade/internal/aws/api/ec2"
 	apiecr "github.com/funade/funade/internal/aws/api/ecr"
 	apiecrpublic "github.com/funade/funade/internal/aws/api/ecrpublic"
 	apifunade "github.com/funade/funade/internal/aws/api/funade"
@@ -35,6 +36,7 @@ import (
 	"github.com/funade/funade/internal/ca"
 	"github.com/funade/funade/internal/cli"
 	"github.com/funade/funade/internal/control"
+	controlec2 "github.com/funade/funade/internal/control/ec2"
 	"github.com/funade/funade/internal/control/operation"
 	"github.com/funade/funade/internal/converge"
 	"github.com/funade/funade/internal/engine/containerd"
@@ -45,6 +47,7 @@ import (
 	"github.com/funade/funade/internal/secrets"
 	"github.com/funade/funade/internal/server"
 	"github.com/funade/funade/internal/server/apprunner"
+	serverec2 "github.com/funade/funade/internal/server/ec2"
 	"github.com/funade/funade/internal/server/ecr"
 	"github.com/funade/funade/internal/server/ecrpublic"
 	"github.com/funade/funade/internal/server/funade"
@@ -77,6 +80,7 @@ type daemon struct {
 	authority *ca.Authority
 	store     *store.Store
 	control   *control.Control
+	ec2       *controlec2.EC2
 	engine    *containerd.Engine
 	network   *linux.Dataplane
 	logs      *logs.Store
@@ -252,6 +256,7 @@ func (d *daemon) openStore(context.Context) error {
 	d.control = control.New(d.store, control.Config{
 		RegistryHosts: d.registryHosts(), Quotas: control.Quotas{Services: d.config.MaxServices},
 	})
+	d.ec2 = controlec2.New(d.store, controlec2.Config{})
 	return nil
 }
 
@@ -487,6 +492,7 @@ func (d *daemon) apiHandler() (http.Handler, error) {
 		},
 	},
 		wire.Registration{Service: apiapprunner.Descriptor, Handler: apprunner.New(d.control, d.config.Domain)},
+		wire.Registration{Service: apiec2.Descriptor, Handler: serverec2.New(d.ec2)},
 		wire.Registration{Service: apiecr.Descriptor, Handler: ecr.New(d.control, d.tokens, ecrManifests{d.registry}, d.apiURL.String())},
 		wire.Registration{Service: apiecrpublic.Descriptor, Handler: ecrpublic.New(d.tokens)},
 		wire.Registration{Service: apilogs.Descriptor, Handler: serverlogs.New(d.control, d.logs, time.Now)},

@@ -116,7 +116,7 @@ func othersReach(path string) bool {
 }
 
 // terraformEndpoints are the served services as hashicorp/aws 5.x names them in endpoints{}.
-var terraformEndpoints = []string{"apprunner", "ecr", "ecrpublic", "iam", "logs", "sts"}
+var terraformEndpoints = []string{"apprunner", "ec2", "ecr", "ecrpublic", "iam", "logs", "sts"}
 
 func (a *access) terraform() string {
 	var b strings.Builder

@@ -19,8 +19,12 @@ import (
 	"github.com/funade/funade/test/harness"
 )
 
-//go:embed main.tf
-var configuration []byte
+var (
+	//go:embed main.tf
+	shipConfiguration []byte
+	//go:embed network.tf
+	networkConfiguration []byte
+)
 
 func TestMain(m *testing.M) { harness.Main(m) }
 
@@ -127,7 +131,7 @@ func events(server *harness.Server) string {
 }
 
 // newProject writes the provider block of funade env --terraform beside the configuration.
-func newProject(t *testing.T, server *harness.Server, plugins string) *project {
+func newProject(t *testing.T, server *harness.Server, plugins string, configuration []byte) *project {
 	t.Helper()
 	p := &project{dir: t.TempDir()}
 	bin, err := harness.Funade()
@@ -208,17 +212,51 @@ func restoreDefault(t *testing.T, server *harness.Server) {
 	}
 }
 
-func TestTerraform(t *testing.T) {
+// plugins returns the provider's mirror, or skips the test.
+func plugins(t *testing.T) string {
+	t.Helper()
 	if _, err := exec.LookPath("terraform"); err != nil {
 		t.Skip("SKIPPED: no terraform in PATH; it comes neither from Debian nor as a Go module")
 	}
-	plugins := mirror()
-	if plugins == "" {
+	dir := mirror()
+	if dir == "" {
 		t.Skip("SKIPPED: no local mirror holds the hashicorp/aws 5.x provider; name one with TF_PLUGIN_MIRROR")
 	}
+	return dir
+}
+
+// TestNetwork creates, changes and destroys everything that a private network consists of.
+func TestNetwork(t *testing.T) {
+	dir := plugins(t)
 	server := start(t)
 	image := shipImage(t, server)
-	p := newProject(t, server, plugins)
+	p := newProject(t, server, dir, networkConfiguration)
+	stage := func(name string) {
+		text := fmt.Sprintf("image = %q\nstage = %q\n", image, name)
+		if err := os.WriteFile(filepath.Join(p.dir, "terraform.tfvars"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stage("one")
+	p.must(t, "init", "-input=false", "-no-color")
+	p.must(t, "apply", "-input=false", "-no-color", "-auto-approve")
+	p.unchanged(t, "after creation")
+	if found := strings.TrimSpace(p.must(t, "output", "-raw", "found")); found != "10.20.0.0/16,172.31.0.0/16,3,1,10.20.1.10" {
+		t.Errorf("the data sources found %s", found)
+	}
+
+	stage("two")
+	p.must(t, "apply", "-input=false", "-no-color", "-auto-approve")
+	p.unchanged(t, "after the update")
+
+	p.must(t, "destroy", "-input=false", "-no-color", "-auto-approve")
+}
+
+func TestTerraform(t *testing.T) {
+	dir := plugins(t)
+	server := start(t)
+	image := shipImage(t, server)
+	p := newProject(t, server, dir, shipConfiguration)
 	p.variables(t, image, "first", "one", 3)
 	p.must(t, "init", "-input=false", "-no-color")
 

@@ -4,6 +4,7 @@
 //	MESSAGE     what GET / answers
 //	EXIT_CODE   end at once with this code, after a line on stderr
 //	READY_AFTER wait before listening, such as 2s
+//	PING        an address to ping three times before listening; the result is printed
 //	TICK        print "line 1", "line 2" … this often, such as 5ms; GET /lines answers the last number
 package main
 
@@ -45,6 +46,9 @@ func main() {
 		case <-ctx.Done():
 		case <-time.After(d):
 		}
+	}
+	if to := os.Getenv("PING"); to != "" {
+		fmt.Printf("ping %s: %s\n", to, pings(to, 3))
 	}
 	if d, err := time.ParseDuration(os.Getenv("TICK")); err == nil {
 		go tick(ctx, d)
@@ -117,6 +121,7 @@ func routes() http.Handler {
 		os.Exit(n)
 	})
 	mux.HandleFunc("/fetch", fetch)
+	networkRoutes(mux)
 	mux.HandleFunc("/hostname", func(w http.ResponseWriter, _ *http.Request) {
 		name, err := os.Hostname()
 		fmt.Fprintln(w, name, err)

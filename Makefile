@@ -16,10 +16,10 @@ SEEDS    ?= 1000
 WHOLE    := ./test/crash/... ./test/script/... ./test/sdk/... ./test/terraform/...
 UNIT      = $(shell go list ./... | grep -vE '/test/(script|sdk|terraform|crash|sim|bench)(/|$$)')
 
-.PHONY: help setup embed build demo test unit stories sim fuzz check generate lint bench conformance clean
+.PHONY: help setup embed build demo demo-vpc test unit stories sim fuzz check generate lint bench conformance clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 setup: ## install what building and testing need (Debian packages, runc, tools); again does nothing
 	@build/setup.sh
@@ -34,6 +34,9 @@ build: embed ## bin/funade
 
 demo: build ## ship examples/hello to a server of its own and call it; KEEP=1 keeps it running
 	@build/demo.sh
+
+demo-vpc: build ## a service reaches a private host through its VPC connector, and nothing else does; KEEP=1 keeps it running
+	@build/demo-vpc.sh
 
 test: setup ## everything that must be green before a change goes in
 	@$(MAKE) --no-print-directory check unit stories sim fuzz

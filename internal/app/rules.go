@@ -27,6 +27,7 @@ const (
 	DefaultHealthyThreshold   = 1
 	DefaultUnhealthyThreshold = 5
 	DefaultIPAddressType      = "IPV4"
+	DualStack                 = "DUAL_STACK"
 	DefaultConfigurationName  = "DefaultConfiguration"
 	DefaultConfigurationID    = "00000000000000000000000000000001"
 	DefaultMaxConcurrency     = 100

@@ -76,7 +76,7 @@ func (c *Control) mergeConfig(tx *store.Tx, scope app.Scope, config app.ServiceC
 		}
 	}
 	if in.Network != nil {
-		if config.Network, err = mergeNetwork(config.Network, *in.Network); err != nil {
+		if config.Network, err = mergeNetwork(tx, scope, config.Network, *in.Network); err != nil {
 			return config, err
 		}
 	}
@@ -257,15 +257,10 @@ func mergeHealthCheck(h app.HealthCheck, in HealthCheckInput) (app.HealthCheck, 
 	return h, nil
 }
 
-func mergeNetwork(n app.NetworkConfig, in NetworkInput) (app.NetworkConfig, error) {
+func mergeNetwork(tx *store.Tx, scope app.Scope, n app.NetworkConfig, in NetworkInput) (app.NetworkConfig, error) {
 	if in.Egress != nil {
-		set(&n.EgressType, in.Egress.Type)
-		set(&n.VpcConnectorARN, in.Egress.VpcConnectorARN)
-		if n.EgressType == app.EgressVPC {
-			return n, invalid("EgressType VPC needs a VPC connector, and Funade does not have VPC connectors yet. Use EgressType DEFAULT.")
-		}
-		if n.VpcConnectorARN != "" {
-			return n, invalid("VpcConnectorArn can only be used with EgressType VPC, and Funade does not have VPC connectors yet. Leave it out.")
+		if err := mergeEgress(tx, scope, &n, *in.Egress); err != nil {
+			return n, err
 		}
 	}
 	if in.Ingress != nil {
@@ -275,7 +270,32 @@ func mergeNetwork(n app.NetworkConfig, in NetworkInput) (app.NetworkConfig, erro
 		return n, invalid("IsPubliclyAccessible false needs a VPC ingress connection, and Funade does not have those yet. Set it to true or leave IngressConfiguration out.")
 	}
 	set(&n.IPAddressType, in.IPAddressType)
+	if n.IPAddressType != app.DefaultIPAddressType && n.IPAddressType != app.DualStack {
+		return n, invalid("IpAddressType is %q; it has to be %s or %s.", n.IPAddressType, app.DefaultIPAddressType, app.DualStack)
+	}
 	return n, nil
+}
+
+// mergeEgress writes the egress over n. The connector stays through updates that name none, and goes with EgressType DEFAULT.
+func mergeEgress(tx *store.Tx, scope app.Scope, n *app.NetworkConfig, in EgressInput) error {
+	set(&n.EgressType, in.Type)
+	named := in.VpcConnectorARN != nil && *in.VpcConnectorARN != ""
+	switch {
+	case n.EgressType == app.EgressDefault && named:
+		return invalid("VpcConnectorArn can only be used with EgressType VPC. Set EgressType to VPC, or leave VpcConnectorArn out.")
+	case n.EgressType == app.EgressDefault:
+		n.VpcConnectorARN = ""
+		return nil
+	case n.EgressType != app.EgressVPC:
+		return invalid("EgressType is %q; it has to be %s or %s.", n.EgressType, app.EgressDefault, app.EgressVPC)
+	case !named && n.VpcConnectorARN == "":
+		return invalid("EgressType VPC needs a VPC connector: name one in VpcConnectorArn, or use EgressType DEFAULT.")
+	case !named:
+		return nil
+	}
+	var err error
+	n.VpcConnectorARN, err = resolveConnector(tx, scope, *in.VpcConnectorARN)
+	return err
 }
 
 func mergeObservability(tx *store.Tx, scope app.Scope, in ObservabilityInput) (*app.ObservabilitySetting, error) {

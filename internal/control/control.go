@@ -34,6 +34,7 @@ type Quotas struct {
 	ObservabilityNames     int
 	ObservabilityRevisions int
 	MaxSize                int
+	VPCConnectors          int
 	// ECR's and CloudWatch Logs' quotas.
 	Repositories        int
 	ImagesPerRepository int
@@ -48,6 +49,7 @@ func (q Quotas) withDefaults() Quotas {
 	q.ObservabilityNames = cmp.Or(q.ObservabilityNames, 10)
 	q.ObservabilityRevisions = cmp.Or(q.ObservabilityRevisions, 10)
 	q.MaxSize = cmp.Or(q.MaxSize, 25)
+	q.VPCConnectors = cmp.Or(q.VPCConnectors, 10)
 	q.Repositories = cmp.Or(q.Repositories, 100_000)
 	q.ImagesPerRepository = cmp.Or(q.ImagesPerRepository, 100_000)
 	q.LogGroups = cmp.Or(q.LogGroups, 1_000_000)

@@ -349,9 +349,19 @@ func TestCreateRefuses(t *testing.T) {
 			in.Source.AutoDeployments = ptr(true)
 		}},
 		{"malformed", func(in *CreateServiceInput) { in.Source.Image.Identifier = ptr(scope.RegistryHost() + "/UPPER") }},
-		{"VPC connector", func(in *CreateServiceInput) {
+		{"VpcConnectorArn: The ARN \"arn\" is malformed", func(in *CreateServiceInput) {
 			in.Network = &NetworkInput{Egress: &EgressInput{Type: ptr("VPC"), VpcConnectorARN: ptr("arn")}}
 		}},
+		{"EgressType VPC needs a VPC connector", func(in *CreateServiceInput) {
+			in.Network = &NetworkInput{Egress: &EgressInput{Type: ptr("VPC")}}
+		}},
+		{"VpcConnectorArn can only be used with EgressType VPC", func(in *CreateServiceInput) {
+			in.Network = &NetworkInput{Egress: &EgressInput{VpcConnectorARN: ptr("arn")}}
+		}},
+		{"VPC connector with the provided ARN does not exist", func(in *CreateServiceInput) {
+			in.Network = &NetworkInput{Egress: &EgressInput{Type: ptr("VPC"), VpcConnectorARN: ptr(scope.ARN("apprunner", "vpcconnector/missing"))}}
+		}},
+		{"IpAddressType is \"IPV6\"", func(in *CreateServiceInput) { in.Network = &NetworkInput{IPAddressType: ptr("IPV6")} }},
 		{"IsPubliclyAccessible", func(in *CreateServiceInput) { in.Network = &NetworkInput{Ingress: &IngressInput{}} }},
 		{"does not exist", func(in *CreateServiceInput) {
 			in.ScalingARN = ptr(scope.ARN("apprunner", "autoscalingconfiguration/missing"))

@@ -60,6 +60,9 @@ func (c *Control) RollbackService(ctx context.Context, scope app.Scope, arn stri
 				return "", invalid("Revision %d uses the auto scaling configuration %s, which has been deleted.", to, revision.Config.ScalingARN)
 			}
 		}
+		if err := connectorOfRevision(tx, revision); err != nil {
+			return "", err
+		}
 		svc.Config = revision.Config
 		return operation.Begin(tx, c.cfg.IDs, c.now(), svc, app.OpUpdateService, to, false).ID, nil
 	})

@@ -25,10 +25,12 @@ const (
 type Keeper struct {
 	c         *Control
 	lastPurge time.Time
+	// missing is what the event log was last told about instances that cannot be had.
+	missing map[app.ServiceID]string
 }
 
 // Keeper makes the keeper; call Run, or Pass again and again. It is for one goroutine.
-func (c *Control) Keeper() *Keeper { return &Keeper{c: c} }
+func (c *Control) Keeper() *Keeper { return &Keeper{c: c, missing: map[app.ServiceID]string{}} }
 
 // Run keeps until ctx ends.
 func (k *Keeper) Run(ctx context.Context) {
@@ -142,12 +144,26 @@ func (k *Keeper) keep(tx *store.Tx, id app.ServiceID, now time.Time) {
 		}
 	}
 	if d.Want > 0 {
-		operation.TopUp(tx, k.c.cfg.IDs, now, &svc, svc.Routed, d.Want)
+		k.tellMissing(tx, &svc, operation.TopUp(tx, k.c.cfg.IDs, now, &svc, svc.Routed, d.Want), now)
+	} else {
+		delete(k.missing, svc.ID)
 	}
 	if d.Drained {
 		operation.Drain(tx, now, &svc, func(i app.Instance) bool { return i.Goal == app.GoalDrain })
 	}
 	operation.Sweep(tx, svc.ID)
+}
+
+// tellMissing writes into the event log why instances cannot be had, once until it changes.
+func (k *Keeper) tellMissing(tx *store.Tx, svc *app.Service, err error, now time.Time) {
+	if err == nil {
+		delete(k.missing, svc.ID)
+		return
+	}
+	if k.missing[svc.ID] != err.Error() {
+		k.missing[svc.ID] = err.Error()
+		operation.Say(tx, now, svc, svc.Operation, app.ToEvents, "An instance is missing. "+err.Error())
+	}
 }
 
 // tellEnd writes into the event log why an instance that served ended. Ends in a start are the operation's to tell.
@@ -199,6 +215,12 @@ func (k *Keeper) purge(ctx context.Context, now time.Time) error {
 			if !o.DeletedAt.IsZero() && o.DeletedAt.Before(before) {
 				store.Control.Observabilities.Delete(tx, o.Key())
 				store.Control.TagSets.Delete(tx, app.Resource(o.ARN()))
+			}
+		}
+		for v := range store.VPCConnectors.All(tx) {
+			if !v.DeletedAt.IsZero() && v.DeletedAt.Before(before) {
+				store.Control.VPCConnectors.Delete(tx, v.ID)
+				store.Control.TagSets.Delete(tx, app.Resource(v.ARN()))
 			}
 		}
 		purgeEvents(tx)

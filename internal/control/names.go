@@ -12,6 +12,7 @@ import (
 // clients do; a name that becomes part of an ARN has to match as a whole.
 var (
 	serviceName       = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{3,39}$`)
+	connectorName     = serviceName
 	configurationName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{3,31}$`)
 	logGroupName      = regexp.MustCompile(`^[.\-_/#A-Za-z0-9]{1,512}$`)
 )

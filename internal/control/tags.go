@@ -20,7 +20,7 @@ const (
 	tagRequestTimeout = tagPrefix + "request-timeout"
 )
 
-// TagResource sets tags of a service, configuration, connection, repository or log group.
+// TagResource sets tags of a service, configuration, connection, VPC connector, repository or log group.
 func (c *Control) TagResource(ctx context.Context, scope app.Scope, arn string, tags app.Tags) error {
 	return c.retag(ctx, scope, arn, func(old app.Tags, service bool) (app.Tags, error) {
 		merged := maps.Clone(old)
@@ -103,6 +103,9 @@ func taggable(tx *store.Tx, scope app.Scope, arn string) (app.Resource, *app.Ser
 	case parsed.Service == "apprunner" && kind == "connection":
 		conn, err := findConnection(tx, scope, arn)
 		return app.Resource(conn.ARN()), nil, err
+	case parsed.Service == "apprunner" && kind == "vpcconnector":
+		connector, err := findConnector(tx, scope, arn)
+		return app.Resource(connector.ARN()), nil, err
 	case parsed.Service == "ecr" && kind == "repository":
 		repo, err := findRepository(tx, app.RepositoryKey{Scope: parsed.Scope, Name: rest})
 		if err == nil && parsed.Scope != scope {

@@ -149,6 +149,14 @@ type CreateObservabilityInput struct {
 	Tags        app.Tags
 }
 
+// CreateVPCConnectorInput is what CreateVPCConnector takes; no groups means the VPC's default group.
+type CreateVPCConnectorInput struct {
+	Name    string
+	Subnets []app.SubnetID
+	Groups  []app.GroupID
+	Tags    app.Tags
+}
+
 // ListConfigurationsInput selects configuration revisions. Name "" means all names.
 type ListConfigurationsInput struct {
 	Name       string

@@ -7,6 +7,7 @@ import (
 
 	"github.com/funade/funade/internal/app"
 	"github.com/funade/funade/internal/base/id"
+	"github.com/funade/funade/internal/control/eni"
 	"github.com/funade/funade/internal/store"
 )
 
@@ -80,22 +81,37 @@ func MinSize(tx *store.Tx, scope app.Scope, config app.ServiceConfig) int {
 	return app.DefaultMinSize
 }
 
-// TopUp makes the revision have at least want instances that are to run.
-func TopUp(tx *store.Tx, ids id.Source, now time.Time, svc *app.Service, revision app.RevisionNumber, want int) {
+// TopUp makes the revision have at least want instances that are to run. The error says in words for people why some
+// are missing: nothing of them has been written.
+func TopUp(tx *store.Tx, ids id.Source, now time.Time, svc *app.Service, revision app.RevisionNumber, want int) error {
 	have := 0
 	for i := range store.InstancesByService.Each(tx, svc.ID) {
 		if i.Revision == revision && i.Goal == app.GoalRun {
 			have++
 		}
 	}
+	r, _ := store.Revisions.Get(tx, app.RevisionKey{Service: svc.ID, Number: revision})
 	for ; have < want; have++ {
 		i := app.Instance{
 			ID: app.InstanceID(ids.Hex32()), Interface: app.InterfaceID(ids.Prefixed("eni")),
 			Service: svc.ID, Revision: revision, Goal: app.GoalRun, CreatedAt: now,
 		}
+		link := app.Interface{ID: i.Interface, Instance: i.ID, Scope: svc.Scope}
+		if r.Config.Network.EgressType == app.EgressVPC {
+			connector, ok := Connector(tx, r.Config)
+			if !ok {
+				return app.Errorf(app.KindInvalidState, svc.ARN(), "The VPC connector %s no longer exists. Update the service to use another.", r.Config.Network.VpcConnectorARN)
+			}
+			inside, err := attachVPC(tx, ids, now, svc, i.ID, &connector)
+			if err != nil {
+				return err
+			}
+			link.VPC = []app.InterfaceID{inside}
+		}
 		store.Control.Instances.Put(tx, i)
-		store.Control.Interfaces.Put(tx, app.Interface{ID: i.Interface, Instance: i.ID, Scope: svc.Scope})
+		store.Control.Interfaces.Put(tx, link)
 	}
+	return nil
 }
 
 // SetGoal moves an instance's goal on. A backward move is a bug and panics.
@@ -162,13 +178,17 @@ func Stop(tx *store.Tx, svc *app.Service, match func(app.Instance) bool) {
 	}
 }
 
-// Sweep removes the rows of the service's instances that are gone and returns how many instances are left.
+// Sweep removes the rows of the service's instances that are gone, network interfaces included, and returns how many instances are left.
 func Sweep(tx *store.Tx, svc app.ServiceID) (left int) {
 	for i := range store.InstancesByService.Each(tx, svc) {
 		status, _ := store.InstanceStatuses.Get(tx, i.ID)
 		if i.Goal != app.GoalStop || status.Phase != app.PhaseGone {
 			left++
 			continue
+		}
+		link, _ := store.Interfaces.Get(tx, i.Interface)
+		for _, inside := range link.VPC {
+			eni.Delete(tx, inside)
 		}
 		store.Control.Instances.Delete(tx, i.ID)
 		store.Control.Interfaces.Delete(tx, i.Interface)

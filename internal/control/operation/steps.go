@@ -97,9 +97,18 @@ func provision(w *Work) Verdict {
 	}
 	w.say("Provisioning instances and deploying image for " + access + " accessible service.")
 	w.deploy("Starting to deploy your application image")
-	TopUp(w.Tx, w.IDs, w.Now, w.Service, r.Number, MinSize(w.Tx, w.Service.Scope, r.Config))
+	w.tellNetwork(r)
+	err := TopUp(w.Tx, w.IDs, w.Now, w.Service, r.Number, MinSize(w.Tx, w.Service.Scope, r.Config))
+	if err != nil && !passing(err) {
+		return w.cannotProvision(err)
+	}
 	w.say("Performing health check on protocol " + probeText(r.Config) + ".")
 	return Next()
+}
+
+func (w *Work) cannotProvision(err error) Verdict {
+	w.deploy("Failed to deploy your application image.")
+	return RollBack("The instances cannot be provisioned. " + err.Error())
 }
 
 // probeText is AWS's form: `TCP` [Port: '8080'], or `HTTP` [Path: '/'], [Port: '3000'].
@@ -114,11 +123,20 @@ func probeText(c app.ServiceConfig) string {
 func healthy(w *Work) Verdict {
 	r := w.revision()
 	want := MinSize(w.Tx, w.Service.Scope, r.Config)
-	TopUp(w.Tx, w.IDs, w.Now, w.Service, r.Number, want)
 	deadline := w.limit(w.Service.Settings.WithDefaults().StartTimeout)
+	if err := TopUp(w.Tx, w.IDs, w.Now, w.Service, r.Number, want); err != nil {
+		if !passing(err) || !w.Now.Before(deadline) {
+			return w.cannotProvision(err)
+		}
+		if w.Operation.Reason != err.Error() {
+			w.Operation.Reason = err.Error() // told once, and again when it changes
+			w.say("An instance has to wait for its network. " + err.Error())
+		}
+	}
 	out := Judge(candidates(w.Tx, w.Service.ID, r.Number), want, r.Config, w.Now, deadline)
 	switch {
 	case out.Ready:
+		w.Operation.Reason = ""
 		w.say("Health check is successful. Routing traffic to application.")
 		return Next()
 	case out.Failure == nil:
@@ -221,7 +239,9 @@ func restore(w *Work) Verdict {
 	}
 	w.Service.Routed = from.Number
 	w.Service.Config = from.Config
-	TopUp(w.Tx, w.IDs, w.Now, w.Service, from.Number, MinSize(w.Tx, w.Service.Scope, from.Config))
+	if err := TopUp(w.Tx, w.IDs, w.Now, w.Service, from.Number, MinSize(w.Tx, w.Service.Scope, from.Config)); err != nil {
+		w.say("An instance is missing. " + err.Error()) // the keeper goes on trying
+	}
 	return Next()
 }
 

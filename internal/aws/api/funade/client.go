@@ -14,6 +14,15 @@ type Caller interface {
 // Client calls the service. Its methods return *shape.Error for what the service refuses.
 type Client struct{ Caller Caller }
 
+// AttachNetwork calls the operation of that name.
+func (c Client) AttachNetwork(ctx context.Context, in *AttachNetworkInput) (*AttachNetworkOutput, error) {
+	out := new(AttachNetworkOutput)
+	if err := c.Caller.Call(ctx, "AttachNetwork", in, out); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // CancelOperation calls the operation of that name.
 func (c Client) CancelOperation(ctx context.Context, in *CancelOperationInput) (*CancelOperationOutput, error) {
 	out := new(CancelOperationOutput)
@@ -23,10 +32,37 @@ func (c Client) CancelOperation(ctx context.Context, in *CancelOperationInput) (
 	return out, nil
 }
 
+// CreateSession calls the operation of that name.
+func (c Client) CreateSession(ctx context.Context, in *CreateSessionInput) (*CreateSessionOutput, error) {
+	out := new(CreateSessionOutput)
+	if err := c.Caller.Call(ctx, "CreateSession", in, out); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // DescribeInstall calls the operation of that name.
 func (c Client) DescribeInstall(ctx context.Context, in *DescribeInstallInput) (*DescribeInstallOutput, error) {
 	out := new(DescribeInstallOutput)
 	if err := c.Caller.Call(ctx, "DescribeInstall", in, out); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// DetachNetwork calls the operation of that name.
+func (c Client) DetachNetwork(ctx context.Context, in *DetachNetworkInput) (*DetachNetworkOutput, error) {
+	out := new(DetachNetworkOutput)
+	if err := c.Caller.Call(ctx, "DetachNetwork", in, out); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// ExplainConnectivity calls the operation of that name.
+func (c Client) ExplainConnectivity(ctx context.Context, in *ExplainConnectivityInput) (*ExplainConnectivityOutput, error) {
+	out := new(ExplainConnectivityOutput)
+	if err := c.Caller.Call(ctx, "ExplainConnectivity", in, out); err != nil {
 		return nil, err
 	}
 	return out, nil
@@ -45,6 +81,15 @@ func (c Client) GetServiceSettings(ctx context.Context, in *GetServiceSettingsIn
 func (c Client) ListInstances(ctx context.Context, in *ListInstancesInput) (*ListInstancesOutput, error) {
 	out := new(ListInstancesOutput)
 	if err := c.Caller.Call(ctx, "ListInstances", in, out); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// ListNetworks calls the operation of that name.
+func (c Client) ListNetworks(ctx context.Context, in *ListNetworksInput) (*ListNetworksOutput, error) {
+	out := new(ListNetworksOutput)
+	if err := c.Caller.Call(ctx, "ListNetworks", in, out); err != nil {
 		return nil, err
 	}
 	return out, nil

@@ -18,3 +18,17 @@ const (
 func (InstanceState) Values() []InstanceState {
 	return []InstanceState{InstanceStateStarting, InstanceStateRunning, InstanceStateUnhealthy, InstanceStateStopping, InstanceStateStopped}
 }
+
+// SessionKind is an enum; the empty string means absent.
+type SessionKind string
+
+// Values of SessionKind.
+const (
+	SessionKindExec    SessionKind = "exec"
+	SessionKindForward SessionKind = "forward"
+)
+
+// Values lists the values of the model.
+func (SessionKind) Values() []SessionKind {
+	return []SessionKind{SessionKindExec, SessionKindForward}
+}

@@ -11,10 +11,15 @@ import (
 
 // Handler has one method per operation. An implementation embeds Unimplemented and overrides what it offers.
 type Handler interface {
+	AttachNetwork(ctx context.Context, in *AttachNetworkInput) (*AttachNetworkOutput, error)
 	CancelOperation(ctx context.Context, in *CancelOperationInput) (*CancelOperationOutput, error)
+	CreateSession(ctx context.Context, in *CreateSessionInput) (*CreateSessionOutput, error)
 	DescribeInstall(ctx context.Context, in *DescribeInstallInput) (*DescribeInstallOutput, error)
+	DetachNetwork(ctx context.Context, in *DetachNetworkInput) (*DetachNetworkOutput, error)
+	ExplainConnectivity(ctx context.Context, in *ExplainConnectivityInput) (*ExplainConnectivityOutput, error)
 	GetServiceSettings(ctx context.Context, in *GetServiceSettingsInput) (*GetServiceSettingsOutput, error)
 	ListInstances(ctx context.Context, in *ListInstancesInput) (*ListInstancesOutput, error)
+	ListNetworks(ctx context.Context, in *ListNetworksInput) (*ListNetworksOutput, error)
 	ListRevisions(ctx context.Context, in *ListRevisionsInput) (*ListRevisionsOutput, error)
 	PutServiceSettings(ctx context.Context, in *PutServiceSettingsInput) (*PutServiceSettingsOutput, error)
 	RollbackService(ctx context.Context, in *RollbackServiceInput) (*RollbackServiceOutput, error)
@@ -26,14 +31,34 @@ type Unimplemented struct{}
 
 var _ Handler = Unimplemented{}
 
+// AttachNetwork is not available.
+func (Unimplemented) AttachNetwork(context.Context, *AttachNetworkInput) (*AttachNetworkOutput, error) {
+	return nil, Descriptor.UnknownOperation("AttachNetwork")
+}
+
 // CancelOperation is not available.
 func (Unimplemented) CancelOperation(context.Context, *CancelOperationInput) (*CancelOperationOutput, error) {
 	return nil, Descriptor.UnknownOperation("CancelOperation")
 }
 
+// CreateSession is not available.
+func (Unimplemented) CreateSession(context.Context, *CreateSessionInput) (*CreateSessionOutput, error) {
+	return nil, Descriptor.UnknownOperation("CreateSession")
+}
+
 // DescribeInstall is not available.
 func (Unimplemented) DescribeInstall(context.Context, *DescribeInstallInput) (*DescribeInstallOutput, error) {
 	return nil, Descriptor.UnknownOperation("DescribeInstall")
+}
+
+// DetachNetwork is not available.
+func (Unimplemented) DetachNetwork(context.Context, *DetachNetworkInput) (*DetachNetworkOutput, error) {
+	return nil, Descriptor.UnknownOperation("DetachNetwork")
+}
+
+// ExplainConnectivity is not available.
+func (Unimplemented) ExplainConnectivity(context.Context, *ExplainConnectivityInput) (*ExplainConnectivityOutput, error) {
+	return nil, Descriptor.UnknownOperation("ExplainConnectivity")
 }
 
 // GetServiceSettings is not available.
@@ -44,6 +69,11 @@ func (Unimplemented) GetServiceSettings(context.Context, *GetServiceSettingsInpu
 // ListInstances is not available.
 func (Unimplemented) ListInstances(context.Context, *ListInstancesInput) (*ListInstancesOutput, error) {
 	return nil, Descriptor.UnknownOperation("ListInstances")
+}
+
+// ListNetworks is not available.
+func (Unimplemented) ListNetworks(context.Context, *ListNetworksInput) (*ListNetworksOutput, error) {
+	return nil, Descriptor.UnknownOperation("ListNetworks")
 }
 
 // ListRevisions is not available.
@@ -67,28 +97,43 @@ func (Unimplemented) RotateRootKey(context.Context, *RotateRootKeyInput) (*Rotat
 }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *CancelOperationInput) Validate() error { return model.Validate(2, in) }
+func (in *AttachNetworkInput) Validate() error { return model.Validate(2, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *DescribeInstallInput) Validate() error { return model.Validate(4, in) }
+func (in *CancelOperationInput) Validate() error { return model.Validate(5, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *GetServiceSettingsInput) Validate() error { return model.Validate(6, in) }
+func (in *CreateSessionInput) Validate() error { return model.Validate(12, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *ListInstancesInput) Validate() error { return model.Validate(11, in) }
+func (in *DescribeInstallInput) Validate() error { return model.Validate(14, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *ListRevisionsInput) Validate() error { return model.Validate(13, in) }
+func (in *DetachNetworkInput) Validate() error { return model.Validate(16, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *PutServiceSettingsInput) Validate() error { return model.Validate(17, in) }
+func (in *ExplainConnectivityInput) Validate() error { return model.Validate(19, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *RollbackServiceInput) Validate() error { return model.Validate(23, in) }
+func (in *GetServiceSettingsInput) Validate() error { return model.Validate(23, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *RotateRootKeyInput) Validate() error { return model.Validate(25, in) }
+func (in *ListInstancesInput) Validate() error { return model.Validate(29, in) }
+
+// Validate reports every constraint of the model that the input breaks, as *shape.Violations.
+func (in *ListNetworksInput) Validate() error { return model.Validate(31, in) }
+
+// Validate reports every constraint of the model that the input breaks, as *shape.Violations.
+func (in *ListRevisionsInput) Validate() error { return model.Validate(33, in) }
+
+// Validate reports every constraint of the model that the input breaks, as *shape.Violations.
+func (in *PutServiceSettingsInput) Validate() error { return model.Validate(40, in) }
+
+// Validate reports every constraint of the model that the input breaks, as *shape.Violations.
+func (in *RollbackServiceInput) Validate() error { return model.Validate(47, in) }
+
+// Validate reports every constraint of the model that the input breaks, as *shape.Violations.
+func (in *RotateRootKeyInput) Validate() error { return model.Validate(49, in) }
 
 // Descriptor describes the service to the protocol codecs.
 var Descriptor = newDescriptor()
@@ -106,7 +151,17 @@ func newDescriptor() *shape.Service {
 		MessageMember:  "Message",
 		Operations: []shape.Operation{
 			{
-				Name: "CancelOperation", Input: model.At(2), Output: model.At(3),
+				Name: "AttachNetwork", Input: model.At(2), Output: model.At(3),
+				Errors:    []string{"InternalServiceErrorException", "InvalidRequestException", "InvalidStateException", "ResourceNotFoundException", "ValidationException"},
+				NewInput:  func() any { return new(AttachNetworkInput) },
+				NewOutput: func() any { return new(AttachNetworkOutput) },
+				Validate:  func(in any) error { return in.(*AttachNetworkInput).Validate() },
+				Invoke: func(ctx context.Context, h, in any) (any, error) {
+					return h.(Handler).AttachNetwork(ctx, in.(*AttachNetworkInput))
+				},
+			},
+			{
+				Name: "CancelOperation", Input: model.At(5), Output: model.At(6),
 				Errors:    []string{"InternalServiceErrorException", "InvalidRequestException", "InvalidStateException", "ResourceNotFoundException", "ValidationException"},
 				NewInput:  func() any { return new(CancelOperationInput) },
 				NewOutput: func() any { return new(CancelOperationOutput) },
@@ -116,7 +171,17 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "DescribeInstall", Input: model.At(4), Output: model.At(5),
+				Name: "CreateSession", Input: model.At(12), Output: model.At(13),
+				Errors:    []string{"InternalServiceErrorException", "InvalidRequestException", "InvalidStateException", "ResourceNotFoundException", "ValidationException"},
+				NewInput:  func() any { return new(CreateSessionInput) },
+				NewOutput: func() any { return new(CreateSessionOutput) },
+				Validate:  func(in any) error { return in.(*CreateSessionInput).Validate() },
+				Invoke: func(ctx context.Context, h, in any) (any, error) {
+					return h.(Handler).CreateSession(ctx, in.(*CreateSessionInput))
+				},
+			},
+			{
+				Name: "DescribeInstall", Input: model.At(14), Output: model.At(15),
 				Errors:    []string{"InternalServiceErrorException"},
 				NewInput:  func() any { return new(DescribeInstallInput) },
 				NewOutput: func() any { return new(DescribeInstallOutput) },
@@ -126,7 +191,27 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "GetServiceSettings", Input: model.At(6), Output: model.At(7),
+				Name: "DetachNetwork", Input: model.At(16), Output: model.At(17),
+				Errors:    []string{"InternalServiceErrorException", "InvalidRequestException", "InvalidStateException", "ResourceNotFoundException", "ValidationException"},
+				NewInput:  func() any { return new(DetachNetworkInput) },
+				NewOutput: func() any { return new(DetachNetworkOutput) },
+				Validate:  func(in any) error { return in.(*DetachNetworkInput).Validate() },
+				Invoke: func(ctx context.Context, h, in any) (any, error) {
+					return h.(Handler).DetachNetwork(ctx, in.(*DetachNetworkInput))
+				},
+			},
+			{
+				Name: "ExplainConnectivity", Input: model.At(19), Output: model.At(20),
+				Errors:    []string{"InternalServiceErrorException", "InvalidRequestException", "ResourceNotFoundException", "ValidationException"},
+				NewInput:  func() any { return new(ExplainConnectivityInput) },
+				NewOutput: func() any { return new(ExplainConnectivityOutput) },
+				Validate:  func(in any) error { return in.(*ExplainConnectivityInput).Validate() },
+				Invoke: func(ctx context.Context, h, in any) (any, error) {
+					return h.(Handler).ExplainConnectivity(ctx, in.(*ExplainConnectivityInput))
+				},
+			},
+			{
+				Name: "GetServiceSettings", Input: model.At(23), Output: model.At(24),
 				Errors:    []string{"InternalServiceErrorException", "InvalidRequestException", "ResourceNotFoundException", "ValidationException"},
 				NewInput:  func() any { return new(GetServiceSettingsInput) },
 				NewOutput: func() any { return new(GetServiceSettingsOutput) },
@@ -136,7 +221,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "ListInstances", Input: model.At(11), Output: model.At(12),
+				Name: "ListInstances", Input: model.At(29), Output: model.At(30),
 				Errors:    []string{"InternalServiceErrorException", "InvalidRequestException", "ResourceNotFoundException", "ValidationException"},
 				NewInput:  func() any { return new(ListInstancesInput) },
 				NewOutput: func() any { return new(ListInstancesOutput) },
@@ -146,7 +231,17 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "ListRevisions", Input: model.At(13), Output: model.At(14),
+				Name: "ListNetworks", Input: model.At(31), Output: model.At(32),
+				Errors:    []string{"InternalServiceErrorException", "InvalidRequestException", "ResourceNotFoundException", "ValidationException"},
+				NewInput:  func() any { return new(ListNetworksInput) },
+				NewOutput: func() any { return new(ListNetworksOutput) },
+				Validate:  func(in any) error { return in.(*ListNetworksInput).Validate() },
+				Invoke: func(ctx context.Context, h, in any) (any, error) {
+					return h.(Handler).ListNetworks(ctx, in.(*ListNetworksInput))
+				},
+			},
+			{
+				Name: "ListRevisions", Input: model.At(33), Output: model.At(34),
 				Errors:    []string{"InternalServiceErrorException", "InvalidRequestException", "ResourceNotFoundException", "ValidationException"},
 				NewInput:  func() any { return new(ListRevisionsInput) },
 				NewOutput: func() any { return new(ListRevisionsOutput) },
@@ -156,7 +251,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "PutServiceSettings", Input: model.At(17), Output: model.At(18),
+				Name: "PutServiceSettings", Input: model.At(40), Output: model.At(41),
 				Errors:    []string{"InternalServiceErrorException", "InvalidRequestException", "InvalidStateException", "ResourceNotFoundException", "ValidationException"},
 				NewInput:  func() any { return new(PutServiceSettingsInput) },
 				NewOutput: func() any { return new(PutServiceSettingsOutput) },
@@ -166,7 +261,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "RollbackService", Input: model.At(23), Output: model.At(24),
+				Name: "RollbackService", Input: model.At(47), Output: model.At(48),
 				Errors:    []string{"InternalServiceErrorException", "InvalidRequestException", "InvalidStateException", "ResourceNotFoundException", "ValidationException"},
 				NewInput:  func() any { return new(RollbackServiceInput) },
 				NewOutput: func() any { return new(RollbackServiceOutput) },
@@ -176,7 +271,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "RotateRootKey", Input: model.At(25), Output: model.At(26),
+				Name: "RotateRootKey", Input: model.At(49), Output: model.At(50),
 				Errors:    []string{"InternalServiceErrorException", "InvalidStateException"},
 				NewInput:  func() any { return new(RotateRootKeyInput) },
 				NewOutput: func() any { return new(RotateRootKeyOutput) },

@@ -6,6 +6,19 @@ import (
 	"time"
 )
 
+// AttachNetworkInput is the input of AttachNetwork.
+type AttachNetworkInput struct {
+	VpcId     *string // required
+	Interface *string
+	Via       *string
+	Cidrs     []string
+}
+
+// AttachNetworkOutput is the output of AttachNetwork.
+type AttachNetworkOutput struct {
+	Network *Network // required
+}
+
 // CancelOperationInput is the input of CancelOperation.
 type CancelOperationInput struct {
 	ServiceArn  *string // required
@@ -16,6 +29,30 @@ type CancelOperationInput struct {
 type CancelOperationOutput struct {
 	OperationId *string // required
 	Status      *string // required
+}
+
+// CreateSessionInput is the input of CreateSession.
+type CreateSessionInput struct {
+	Target       *string // required
+	InstanceId   *string
+	Kind         SessionKind // required
+	Command      []string
+	User         *string
+	Terminal     *bool
+	TerminalType *string
+	Width        *int32
+	Height       *int32
+	Host         *string
+	Port         *int32
+}
+
+// CreateSessionOutput is the output of CreateSession.
+type CreateSessionOutput struct {
+	SessionId  *string    // required
+	Token      *string    // required, sensitive
+	Path       *string    // required
+	ExpiresAt  *time.Time // required
+	InstanceId *string    // required
 }
 
 // DescribeInstallInput is the input of DescribeInstall.
@@ -33,6 +70,43 @@ type DescribeInstallOutput struct {
 	HttpPort      *int32
 	RegistryHost  *string // required
 	CaCertificate *string
+}
+
+// DetachNetworkInput is the input of DetachNetwork.
+type DetachNetworkInput struct {
+	NetworkId *string // required
+}
+
+// DetachNetworkOutput is the output of DetachNetwork.
+type DetachNetworkOutput struct {
+}
+
+// ExplainConnectivityInput is the input of ExplainConnectivity.
+type ExplainConnectivityInput struct {
+	Source      *string // required
+	Destination *string // required
+	VpcId       *string
+	Protocol    *string
+	Port        *int32
+}
+
+// ExplainConnectivityOutput is the output of ExplainConnectivity.
+type ExplainConnectivityOutput struct {
+	Allowed            *bool
+	Summary            *string           // required
+	Steps              []ExplanationStep // required
+	SourceAddress      *string
+	DestinationAddress *string
+	Protocol           *string
+	Port               *int32
+}
+
+// ExplanationStep is a structure of the model.
+type ExplanationStep struct {
+	Kind       *string // required
+	Allowed    *bool
+	Text       *string // required
+	ResourceId *string
 }
 
 // GetServiceSettingsInput is the input of GetServiceSettings.
@@ -65,6 +139,16 @@ type ListInstancesOutput struct {
 	Instances []Instance // required
 }
 
+// ListNetworksInput is the input of ListNetworks.
+type ListNetworksInput struct {
+	VpcId *string
+}
+
+// ListNetworksOutput is the output of ListNetworks.
+type ListNetworksOutput struct {
+	Networks []Network // required
+}
+
 // ListRevisionsInput is the input of ListRevisions.
 type ListRevisionsInput struct {
 	ServiceArn *string // required
@@ -73,6 +157,16 @@ type ListRevisionsInput struct {
 // ListRevisionsOutput is the output of ListRevisions.
 type ListRevisionsOutput struct {
 	Revisions []RevisionSummary // required
+}
+
+// Network is a structure of the model.
+type Network struct {
+	NetworkId *string // required
+	VpcId     *string // required
+	Interface *string
+	Via       *string
+	Cidrs     []string // required
+	CreatedAt *time.Time
 }
 
 // PutServiceSettingsInput is the input of PutServiceSettings.

@@ -40,6 +40,8 @@ type world struct {
 	network *Network
 	*Instances
 	stop func()
+	// plane stands between the network converger and the kernel.
+	plane *plane
 }
 
 // inWorld runs a test of convergers on a machine of its own.
@@ -83,7 +85,8 @@ func (w *world) boot() {
 	w.stop()
 	synctest.Wait()
 	attached := NewPoke()
-	w.network = NewNetwork(w.store, w.kernel.Open(), vpc.InstallRules{}, 4, func(app.AccountID) uint32 { return 0 }, attached)
+	w.plane = &plane{Dataplane: w.kernel.Open()}
+	w.network = NewNetwork(w.store, w.plane, vpc.InstallRules{}, 4, func(app.AccountID) uint32 { return 0 }, attached)
 	w.Instances = NewInstances(InstancesConfig{
 		Store: w.store, Engine: w.engine, Files: w.logs, Logs: w.logs, Tail: tail, Attachment: w.network.Attachment,
 		UIDBase: func(app.AccountID) uint32 { return 0 }, CABundle: "/ca.pem", Now: time.Now, Attached: attached,

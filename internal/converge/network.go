@@ -4,16 +4,32 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
+	"reflect"
 	"sync"
 	"time"
 
 	"github.com/funade/funade/internal/app"
+	"github.com/funade/funade/internal/base/backoff"
 	"github.com/funade/funade/internal/store"
 	"github.com/funade/funade/internal/vpc"
 )
 
-// Network puts interfaces into the kernel, gives out the host-local numbers and takes away what no row claims.
+// attachesAtOnce bounds how many interfaces are put into the kernel at the same time.
+const attachesAtOnce = 4
+
+// vpcTables are the tables that packets inside VPCs depend on.
+var vpcTables = []string{
+	store.VPCs.Name(), store.Subnets.Name(), store.RouteTables.Name(), store.InternetGateways.Name(), store.NATGateways.Name(),
+	store.ElasticIPs.Name(), store.NetworkACLs.Name(), store.SecurityGroups.Name(), store.SecurityGroupRules.Name(),
+	store.PrefixLists.Name(), store.NetworkInterfaces.Name(), store.DHCPOptionSets.Name(), store.Endpoints.Name(),
+	store.LANs.Name(), store.FlowLogs.Name(),
+}
+
+// Network programs VPCs, puts interfaces into the kernel, gives out the host-local numbers and takes away what no row
+// claims. It is two loops: one acts on changed rows at once, doing no more than they ask for; the other verifies every few
+// seconds, and after errors, that the kernel is as it was left.
 type Network struct {
 	store     *store.Store
 	dataplane vpc.Dataplane
@@ -23,191 +39,330 @@ type Network struct {
 	// uidBase returns the first host uid of an account's user namespaces; 0 = none.
 	uidBase func(app.AccountID) uint32
 	next    int
-	poke    Poke
-	ready   Poke
+	// poke starts a pass, doubt a verification; ready is set whenever an attachment has been made.
+	poke, doubt, ready Poke
+	attaching          chan struct{}
+	background         sync.WaitGroup
+
+	// These belong to the loop that acts. rows fires when a row of vpcTables changes; stale says that the data plane has not
+	// taken over the rows as they are. ruleset is what it took over last.
+	rows     <-chan struct{}
+	stale    bool
+	compiler *vpc.Compiler
+	ruleset  *vpc.Ruleset
 
 	mu          sync.Mutex
-	attachments map[app.InterfaceID]vpc.Attachment
+	attachments map[app.InterfaceID]*attached
+	busy        map[app.InterfaceID]bool
+	retry       map[app.InterfaceID]attempt
+	// unsettled: an attachment may have to change that could not be changed at once.
+	unsettled bool
+}
+
+// attached is an interface in the kernel and what was asked for when it was attached.
+type attached struct {
+	vpc.Attachment
+	asked vpc.Interface
 }
 
 // NewNetwork returns the converger; Run does its work. ready is set whenever an attachment has been made.
 func NewNetwork(s *store.Store, d vpc.Dataplane, rules vpc.InstallRules, slots int, uidBase func(app.AccountID) uint32, ready Poke) *Network {
 	return &Network{
-		store: s, dataplane: d, rules: rules, slots: slots, uidBase: uidBase, poke: NewPoke(), ready: ready,
-		attachments: map[app.InterfaceID]vpc.Attachment{},
+		store: s, dataplane: d, rules: rules, slots: slots, uidBase: uidBase, poke: NewPoke(), doubt: NewPoke(), ready: ready,
+		attaching: make(chan struct{}, attachesAtOnce), compiler: vpc.NewCompiler(),
+		attachments: map[app.InterfaceID]*attached{}, busy: map[app.InterfaceID]bool{}, retry: map[app.InterfaceID]attempt{},
 	}
 }
 
 // Run converges until ctx ends.
 func (c *Network) Run(ctx context.Context) {
-	Loop(ctx, "network", func() []<-chan struct{} {
-		return []<-chan struct{}{c.store.Changed(store.Interfaces.Name()), c.poke}
-	}, 5*time.Second, c.pass)
+	verified := make(chan struct{})
+	first := sync.OnceFunc(func() { close(verified) })
+	c.background.Go(func() {
+		defer first()
+		Loop(ctx, "network verification", func() []<-chan struct{} { return []<-chan struct{}{c.doubt} }, 5*time.Second,
+			func(ctx context.Context) error {
+				defer first()
+				return c.verify(ctx)
+			})
+	})
+	<-verified // the install-wide rules come before any interface
+	Loop(ctx, "network", c.wake, 5*time.Second, c.pass)
+	c.background.Wait()
+}
+
+func (c *Network) wake() []<-chan struct{} {
+	select {
+	case <-c.rows:
+		c.rows = nil
+	default:
+	}
+	if c.rows == nil {
+		c.rows, c.stale = c.store.Changed(vpcTables...), true
+	}
+	return []<-chan struct{}{c.rows, c.store.Changed(store.Interfaces.Name()), c.poke}
 }
 
 // Attachment returns where an instance's interface is, once it is in the kernel.
 func (c *Network) Attachment(id app.InterfaceID) (vpc.Attachment, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	a, ok := c.attachments[id]
-	return a, ok
+	if a := c.attachments[id]; a != nil {
+		return a.Attachment, true
+	}
+	return vpc.Attachment{}, false
 }
 
+// pass makes the kernel follow the rows. Interfaces leave before the rules that name them, and come after them.
 func (c *Network) pass(ctx context.Context) error {
-	errs := []error{c.dataplane.Apply(ctx, c.rules)}
-	found, err := c.look(ctx)
-	if err != nil {
-		return errors.Join(append(errs, err)...)
+	c.mu.Lock()
+	compare := c.stale || c.unsettled
+	c.unsettled = false
+	c.mu.Unlock()
+	p, err := c.look(ctx, compare)
+	if err == nil && p.numberless {
+		if err = c.allocate(ctx); err == nil {
+			p, err = c.look(ctx, compare)
+		}
 	}
-	errs = append(errs, c.detach(ctx, found)) // first: it frees slots
-	wanted, err := c.allocate(ctx)
-	errs = append(errs, err)
-	for _, s := range wanted {
-		errs = append(errs, c.attach(ctx, s))
+	if err != nil {
+		return err
+	}
+	errs := []error{c.detach(ctx, p.gone), c.program(ctx, p)}
+	if p.numberless {
+		errs = append(errs, errors.New("some interfaces or VPCs wait: all host-local numbers are in use"))
+	}
+	for _, w := range p.wanted {
+		c.attach(ctx, w)
 	}
 	return errors.Join(errs...)
 }
 
-// look returns what is in the kernel and forgets the attachments that no longer are.
-func (c *Network) look(ctx context.Context) (map[app.InterfaceID]bool, error) {
-	list, err := c.dataplane.List(ctx)
-	if err != nil {
-		return nil, err
-	}
-	found := make(map[app.InterfaceID]bool, len(list))
-	for _, a := range list {
-		found[a.ID] = true
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	maps.DeleteFunc(c.attachments, func(id app.InterfaceID, _ vpc.Attachment) bool { return !found[id] })
-	return found, nil
+// picture is one snapshot of the rows, as far as there is something to do about them.
+type picture struct {
+	// numberless: an interface or a VPC has no host-local number.
+	numberless bool
+	// gone are interfaces, goneVPCs are VPCs, that have a number and no row.
+	gone     []app.InterfaceID
+	goneVPCs []app.VPCID
+	// snapshot is nil when the data plane has taken over the VPCs as they are.
+	snapshot *vpc.Snapshot
+	wanted   []wanted
 }
 
-// noSlot is the Index of an interface that waits for a slot.
-const noSlot = -1
-
-type slotted struct {
-	app.Interface
+// wanted is an interface that has to be attached, or attached differently.
+type wanted struct {
+	vpc.Interface
 	status app.InterfaceStatus
+	// homeless says why its VPC cannot be programmed; "" = it can.
+	homeless string
 }
 
-// allocate gives every interface a slot and returns those that have one. The error is of those that got none.
-func (c *Network) allocate(ctx context.Context) ([]slotted, error) {
-	var all []slotted
-	missing := false
-	collect := func(tx *store.Tx) {
-		all, missing = nil, false
+// look reads the rows. compare: interfaces that are attached may be wanted differently.
+func (c *Network) look(ctx context.Context, compare bool) (p picture, err error) {
+	c.mu.Lock()
+	known := maps.Clone(c.attachments)
+	c.mu.Unlock()
+	err = c.store.View(ctx, func(tx *store.Tx) error {
+		for s := range store.InterfaceStatuses.All(tx) {
+			if _, ok := store.Interfaces.Get(tx, s.ID); !ok {
+				p.gone = append(p.gone, s.ID)
+			}
+		}
+		for s := range store.VPCStatuses.All(tx) {
+			if _, ok := store.VPCs.Get(tx, s.ID); !ok {
+				p.goneVPCs = append(p.goneVPCs, s.ID)
+			}
+		}
+		for v := range store.VPCs.All(tx) {
+			s, ok := store.VPCStatuses.Get(tx, v.ID)
+			p.numberless = p.numberless || !ok || s.Slot == noSlot
+		}
 		for i := range store.Interfaces.All(tx) {
 			status, ok := store.InterfaceStatuses.Get(tx, i.ID)
 			if !ok || status.Index == noSlot {
-				missing = true
+				p.numberless = true
 				continue
 			}
-			all = append(all, slotted{i, status})
-		}
-	}
-	err := c.store.View(ctx, func(tx *store.Tx) error { collect(tx); return nil })
-	if err != nil || !missing {
-		return all, err
-	}
-	full := app.Errorf(app.KindUnavailable, "", "all %d addresses of this install's managed range are in use", c.slots)
-	err = c.store.Update(ctx, func(tx *store.Tx) error {
-		used := map[int]bool{}
-		for s := range store.InterfaceStatuses.All(tx) {
-			used[s.Index] = true
-		}
-		for i := range store.Interfaces.All(tx) {
-			old, ok := store.InterfaceStatuses.Get(tx, i.ID)
-			if ok && old.Index != noSlot {
+			old, there := known[i.ID]
+			if there && status.Ready && !compare {
 				continue
 			}
-			index, free := c.free(used)
-			switch {
-			case free:
-				used[index] = true
-				store.Observed.InterfaceStatuses.Put(tx, app.InterfaceStatus{ID: i.ID, Index: index})
-			case !ok:
-				store.Observed.InterfaceStatuses.Put(tx, app.InterfaceStatus{ID: i.ID, Index: noSlot, Error: full.Message})
+			w := wanted{status: status}
+			w.Interface, w.homeless = desired(tx, i, status.Index, c.uidBase(i.Scope.Account))
+			if !there || !status.Ready || !reflect.DeepEqual(w.Interface, old.asked) {
+				p.wanted = append(p.wanted, w)
 			}
 		}
-		collect(tx)
+		if c.stale {
+			p.snapshot = new(snapshot(tx))
+		}
 		return nil
 	})
-	if err == nil && missing {
-		err = full
-	}
-	return all, err
+	return p, err
 }
 
-// free returns the next unused slot, going round so that a number is not used again at once.
-func (c *Network) free(used map[int]bool) (int, bool) {
-	for n := range c.slots {
-		if i := (c.next + n) % c.slots; !used[i] {
-			c.next = i + 1
-			return i, true
+// program lets the data plane take over the VPCs.
+func (c *Network) program(ctx context.Context, p picture) error {
+	if p.snapshot != nil {
+		ruleset := c.compiler.Compile(*p.snapshot)
+		if err := c.dataplane.Program(ctx, ruleset); err != nil {
+			c.ruleset = nil // what holds now is not known
+			c.doubt.Set()
+			return fmt.Errorf("cannot program the VPCs: %w", err)
+		}
+		c.ruleset, c.stale = ruleset, false
+	}
+	if len(p.goneVPCs) == 0 || c.ruleset == nil {
+		return nil
+	}
+	// Their slots are free now: somebody may wait for one.
+	c.rows = nil
+	c.poke.Set()
+	return c.store.Update(ctx, func(tx *store.Tx) error {
+		for _, id := range p.goneVPCs {
+			store.Observed.VPCStatuses.Delete(tx, id)
+		}
+		return nil
+	})
+}
+
+// programmed reports whether the data plane holds the rules of everything that the interface has in VPCs.
+func (c *Network) programmed(i vpc.Interface) bool {
+	for _, e := range i.ENIs {
+		if c.ruleset == nil || c.ruleset.Networks[e.VPC] == nil || c.ruleset.Networks[e.VPC].Ports[e.ID] == nil {
+			return false
 		}
 	}
-	return 0, false
+	return true
 }
 
-func (c *Network) attach(ctx context.Context, s slotted) error {
-	if _, ok := c.Attachment(s.ID); ok && s.status.Ready {
-		return nil
+// attach starts putting an interface into the kernel, unless its rules are not there yet, or that is under way, or has
+// failed a moment ago; whatever ends that pokes.
+func (c *Network) attach(ctx context.Context, w wanted) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	wait := time.Until(c.retry[w.ID].next)
+	if c.busy[w.ID] || wait > 0 || w.homeless == "" && !c.programmed(w.Interface) {
+		c.unsettled = true
+		if wait > 0 {
+			time.AfterFunc(wait, c.poke.Set)
+		}
+		return
 	}
-	a, err := c.dataplane.Attach(ctx, vpc.Interface{
-		ID: s.ID, Instance: s.Instance, Index: s.status.Index, UIDBase: c.uidBase(s.Scope.Account),
+	c.busy[w.ID] = true
+	c.background.Go(func() {
+		c.attaching <- struct{}{}
+		defer func() { <-c.attaching }()
+		err := c.attachNow(ctx, w)
+		if err != nil && ctx.Err() == nil {
+			slog.Warn("cannot attach interface", "interface", w.ID, "error", err)
+			c.doubt.Set()
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.busy, w.ID)
+		if err == nil {
+			delete(c.retry, w.ID)
+		} else {
+			failures := c.retry[w.ID].failures + 1
+			c.retry[w.ID] = attempt{failures, time.Now().Add(backoff.Delay(failures, firstRetry, lastRetry))}
+			c.unsettled = true
+		}
+		c.poke.Set() // the rows may have changed meanwhile
 	})
-	status := app.InterfaceStatus{ID: s.ID, Index: s.status.Index}
+}
+
+func (c *Network) attachNow(ctx context.Context, w wanted) error {
+	var a vpc.Attachment
+	err := ctx.Err()
+	if w.homeless != "" {
+		err = errors.New(w.homeless)
+	} else if err == nil {
+		a, err = c.dataplane.Attach(ctx, w.Interface)
+	}
+	status := app.InterfaceStatus{ID: w.ID, Index: w.Index}
 	if err != nil {
 		status.Error = fmt.Sprintf("cannot attach the network interface: %v", err)
 	} else {
 		status.Ready, status.Address = true, a.Address.String()
 		c.mu.Lock()
-		c.attachments[s.ID] = a
+		c.attachments[w.ID] = &attached{a, w.Interface}
 		c.mu.Unlock()
 	}
-	if status == s.status {
-		c.ready.Set()
+	defer c.ready.Set()
+	if status == w.status {
 		return err
 	}
-	write := c.store.Update(ctx, func(tx *store.Tx) error {
-		if _, ok := store.Interfaces.Get(tx, s.ID); ok {
+	return errors.Join(err, c.store.Update(ctx, func(tx *store.Tx) error {
+		if _, ok := store.Interfaces.Get(tx, w.ID); ok {
 			store.Observed.InterfaceStatuses.Put(tx, status)
 		}
 		return nil
-	})
-	c.ready.Set()
-	return errors.Join(err, write)
+	}))
 }
 
-// detach removes attachments and statuses that no row claims; control removes an interface only after its instance is gone.
-func (c *Network) detach(ctx context.Context, candidates map[app.InterfaceID]bool) error {
-	err := c.store.View(ctx, func(tx *store.Tx) error {
-		for s := range store.InterfaceStatuses.All(tx) {
-			candidates[s.ID] = true
-		}
-		for i := range store.Interfaces.All(tx) {
-			delete(candidates, i.ID)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
+// detach removes interfaces that no row claims, and their numbers; control removes a row only after its instance is gone.
+func (c *Network) detach(ctx context.Context, gone []app.InterfaceID) error {
 	var errs []error
-	for id := range candidates {
+	var done []app.InterfaceID
+	for _, id := range gone {
+		c.mu.Lock()
+		busy := c.busy[id]
+		c.mu.Unlock()
+		if busy {
+			continue // the end of that work pokes
+		}
 		if err := c.dataplane.Detach(ctx, id); err != nil {
 			errs = append(errs, err)
 			continue
 		}
 		c.mu.Lock()
 		delete(c.attachments, id)
+		delete(c.retry, id)
 		c.mu.Unlock()
+		done = append(done, id)
+	}
+	if len(done) > 0 {
 		errs = append(errs, c.store.Update(ctx, func(tx *store.Tx) error {
-			store.Observed.InterfaceStatuses.Delete(tx, id)
+			for _, id := range done {
+				store.Observed.InterfaceStatuses.Delete(tx, id)
+			}
 			return nil
 		}))
+		c.poke.Set() // somebody may wait for their numbers
 	}
 	return errors.Join(errs...)
+}
+
+// verify repairs the kernel, removes what no row claims and forgets what is no longer there, so that it is made again.
+func (c *Network) verify(ctx context.Context) error {
+	c.mu.Lock()
+	known := maps.Clone(c.attachments)
+	c.mu.Unlock()
+	errs := []error{c.dataplane.Apply(ctx, c.rules)}
+	list, err := c.dataplane.List(ctx)
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	var unknown []app.InterfaceID
+	err = c.store.View(ctx, func(tx *store.Tx) error { // after List: every attachment's row was there before it
+		for _, a := range list {
+			delete(known, a.ID)
+			if _, ok := store.Interfaces.Get(tx, a.ID); !ok {
+				unknown = append(unknown, a.ID)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	for id := range known {
+		c.mu.Lock()
+		delete(c.attachments, id)
+		c.mu.Unlock()
+		c.poke.Set()
+	}
+	return errors.Join(append(errs, c.detach(ctx, unknown))...)
 }

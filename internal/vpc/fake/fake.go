@@ -58,6 +58,7 @@ func (k *Kernel) Reboot() {
 	k.ports = map[app.InterfaceID]map[int]netip.AddrPort{}
 	k.doors = map[int]netip.AddrPort{}
 	k.rules = vpc.InstallRules{}
+	k.programmed = nil
 }
 
 // Counts returns how often the kernel changed.
@@ -156,6 +157,8 @@ type Dataplane struct {
 	mu     sync.Mutex
 	doors  []net.Listener
 	closed bool
+	// ruleset is what this process programmed last; Apply restores it.
+	ruleset *vpc.Ruleset
 }
 
 var (
@@ -262,8 +265,14 @@ func (d *Dataplane) Apply(ctx context.Context, r vpc.InstallRules) error {
 	if err := vpc.CheckEgressAllow(r.EgressAllow, d.k.layout); err != nil {
 		return err
 	}
+	d.mu.Lock()
+	ruleset := d.ruleset
+	d.mu.Unlock()
 	d.k.mu.Lock()
 	defer d.k.mu.Unlock()
+	if ruleset != nil {
+		d.k.programmed = ruleset
+	}
 	if !slices.Equal(r.EgressAllow, d.k.rules.EgressAllow) {
 		d.k.counts.Applied++
 	}
@@ -374,14 +383,20 @@ type conn struct {
 func (c conn) RemoteAddr() net.Addr { return c.remote }
 
 // Program implements vpc.Dataplane.
-func (d *Dataplane) Program(_ context.Context, r *vpc.Ruleset) error {
+func (d *Dataplane) Program(ctx context.Context, r *vpc.Ruleset) error {
+	if err := d.usable(ctx); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.ruleset = r
+	d.mu.Unlock()
 	d.k.mu.Lock()
 	defer d.k.mu.Unlock()
 	d.k.programmed = r
 	return nil
 }
 
-// Programmed returns the ruleset that was programmed last, nil at first.
+// Programmed returns the ruleset that holds, nil at first and after a reboot.
 func (k *Kernel) Programmed() *vpc.Ruleset {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -1,0 +1,351 @@
+package converge
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/funade/funade/internal/app"
+	"github.com/funade/funade/internal/store"
+	"github.com/funade/funade/internal/vpc"
+)
+
+const network = app.VPCID("vpc-1")
+
+// withVPC writes a VPC with a subnet and boots; what the start asked of the data plane is looked at.
+func (w *world) withVPC() {
+	w.t.Helper()
+	w.update(func(tx *store.Tx) {
+		store.Control.VPCs.Put(tx, app.VPC{ID: network, Scope: scope, CIDR: netip.MustParsePrefix("10.0.0.0/16"), DNSSupport: true})
+		store.Control.Subnets.Put(tx, app.Subnet{ID: "subnet-1", Scope: scope, VPC: network, CIDR: netip.MustParsePrefix("10.0.1.0/24"), Zone: "us-east-1a"})
+		store.Control.SecurityGroups.Put(tx, app.SecurityGroup{ID: "sg-1", Scope: scope, VPC: network})
+	})
+	w.boot()
+}
+
+func inside(n int) app.InterfaceID { return app.InterfaceID(fmt.Sprintf("eni-1%016x", n)) }
+
+func (w *world) networkInterface(n int, owner string) {
+	store := func(tx *store.Tx) { putInterface(tx, n, owner) }
+	w.update(store)
+}
+
+func putInterface(tx *store.Tx, n int, owner string) {
+	store.Control.NetworkInterfaces.Put(tx, app.NetworkInterface{
+		ID: inside(n), Scope: scope, Kind: app.InterfaceOfInstance, VPC: network, Subnet: "subnet-1", Owner: owner, MAC: "02:00:00:00:00:01",
+		Addresses: []netip.Addr{netip.AddrFrom4([4]byte{10, 0, 1, byte(10 + n)})}, Groups: []app.GroupID{"sg-1"},
+	})
+}
+
+// connect writes the rows of an instance with an interface in the VPC, in one transaction.
+func (w *world) connect(n int) (app.InstanceID, app.InterfaceID) {
+	w.t.Helper()
+	id, eni := app.InstanceID(fmt.Sprintf("%032x", n)), app.InterfaceID(fmt.Sprintf("eni-%017x", n))
+	w.update(func(tx *store.Tx) {
+		putInterface(tx, n, string(id))
+		store.Control.Instances.Put(tx, app.Instance{ID: id, Service: service, Revision: 1, Interface: eni, Goal: app.GoalRun})
+		store.Control.Interfaces.Put(tx, app.Interface{ID: eni, Instance: id, Scope: scope, VPC: []app.InterfaceID{inside(n)}})
+	})
+	w.settle()
+	return id, eni
+}
+
+func (w *world) slotOf(id app.VPCID) (s app.VPCStatus, ok bool) {
+	w.view(func(tx *store.Tx) { s, ok = store.VPCStatuses.Get(tx, id) })
+	return s, ok
+}
+
+func wantCalls(t *testing.T, got []string, want ...string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("the data plane was asked %q, want %q", got, want)
+	}
+}
+
+func TestRulesComeBeforeInterfacesAndLeaveAfterThem(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.withVPC()
+		wantCalls(t, w.plane.took(), "apply", "list", "program")
+		id, eni := w.connect(1)
+		wantCalls(t, w.plane.took(), "program", "attach "+string(eni))
+		if port := w.kernel.Programmed().Networks[network].Ports[inside(1)]; port == nil {
+			t.Error("the port is not programmed")
+		}
+		asked := w.plane.asked(eni)
+		if len(asked.ENIs) != 1 || asked.ENIs[0].ID != inside(1) || asked.ENIs[0].Subnet.String() != "10.0.1.0/24" || asked.ENIs[0].VPC != network ||
+			fmt.Sprint(asked.ENIs[0].Resolvers) != "[10.0.0.2]" || fmt.Sprint(asked.ENIs[0].Addresses) != "[10.0.1.11]" || asked.ENIs[0].MAC == "" {
+			t.Errorf("attached %+v", asked)
+		}
+		w.wantPhase(id, app.PhaseRunning, 0)
+
+		w.update(func(tx *store.Tx) {
+			store.Control.Instances.Delete(tx, id)
+			store.Control.Interfaces.Delete(tx, eni)
+			store.Control.NetworkInterfaces.Delete(tx, inside(1))
+		})
+		w.settle()
+		wantCalls(t, w.plane.took(), "detach "+string(eni), "program")
+		if port := w.kernel.Programmed().Networks[network].Ports[inside(1)]; port != nil {
+			t.Error("the port is still programmed")
+		}
+	})
+}
+
+func TestNothingIsRepeatedWhenNothingChanged(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.withVPC()
+		w.connect(1)
+		w.plane.took()
+		w.update(func(tx *store.Tx) { // not the network's business
+			s, _ := store.Services.Get(tx, service)
+			s.Label = "changed"
+			store.Control.Services.Put(tx, s)
+		})
+		w.want(2, app.GoalRun) // an interface outside VPCs needs no rules
+		wantCalls(t, w.plane.took(), "attach eni-00000000000000002")
+		w.pass(6 * time.Second)
+		wantCalls(t, w.plane.took(), "apply", "list")
+		w.update(func(tx *store.Tx) {
+			store.Control.SecurityGroupRules.Put(tx, app.SecurityGroupRule{ID: "sgr-1", Scope: scope, Group: "sg-1", Protocol: -1, CIDR: netip.MustParsePrefix("0.0.0.0/0")})
+		})
+		w.settle()
+		wantCalls(t, w.plane.took(), "program")
+	})
+}
+
+func TestInterfacesWithoutInstanceArePortsOnly(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.withVPC()
+		w.plane.took()
+		w.networkInterface(7, "nat-1")
+		w.settle()
+		wantCalls(t, w.plane.took(), "program")
+		if w.kernel.Programmed().Networks[network].Ports[inside(7)] == nil {
+			t.Error("the gateway's interface is no port")
+		}
+	})
+}
+
+func TestNoInterfaceIsAttachedWithoutItsRules(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.withVPC()
+		w.plane.took()
+		w.plane.refuse(func(verb string) error {
+			if verb == "program" {
+				return errors.New("the kernel said no")
+			}
+			return nil
+		})
+		_, eni := w.connect(1)
+		w.want(2, app.GoalRun)
+		w.pass(2 * time.Second)
+		calls := w.plane.took()
+		if slices.Contains(calls, "attach "+string(eni)) || !slices.Contains(calls, "attach eni-00000000000000002") || !slices.Contains(calls, "apply") {
+			t.Errorf("without rules the data plane was asked %q", calls)
+		}
+		w.plane.refuse(nil)
+		w.pass(6 * time.Second)
+		if calls := w.plane.took(); slices.Index(calls, "program") < 0 || slices.Index(calls, "program") > slices.Index(calls, "attach "+string(eni)) {
+			t.Errorf("afterwards the data plane was asked %q", calls)
+		}
+	})
+}
+
+func TestFlushedRulesAreBackInFiveSeconds(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.withVPC()
+		w.connect(1)
+		w.kernel.Reboot()
+		w.pass(5 * time.Second)
+		if r := w.kernel.Programmed(); r == nil || r.Networks[network].Ports[inside(1)] == nil {
+			t.Errorf("after 5 s the kernel holds %+v", r)
+		}
+		if leaks := w.kernel.Leaks(); len(leaks) != 1 {
+			t.Errorf("after 5 s %v is attached", leaks)
+		}
+	})
+}
+
+func TestChangedInterfaceIsAttachedAgain(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.withVPC()
+		_, eni := w.connect(1)
+		w.plane.took()
+		w.update(func(tx *store.Tx) {
+			n, _ := store.NetworkInterfaces.Get(tx, inside(1))
+			n.Addresses = append(slices.Clone(n.Addresses), netip.MustParseAddr("10.0.1.99"))
+			store.Control.NetworkInterfaces.Put(tx, n)
+		})
+		w.settle()
+		wantCalls(t, w.plane.took(), "program", "attach "+string(eni))
+		w.update(func(tx *store.Tx) {
+			store.Control.DHCPOptionSets.Put(tx, app.DHCPOptions{ID: "dopt-1", Scope: scope, Values: map[string][]string{"domain-name-servers": {"10.0.1.53", "AmazonProvidedDNS"}}})
+			v, _ := store.VPCs.Get(tx, network)
+			v.DHCPOptions = "dopt-1"
+			store.Control.VPCs.Put(tx, v)
+		})
+		w.settle()
+		if asked := w.plane.asked(eni); fmt.Sprint(asked.ENIs[0].Resolvers, asked.ENIs[0].Addresses) != "[10.0.1.53 10.0.0.2] [10.0.1.11 10.0.1.99]" {
+			t.Errorf("attached %+v", asked)
+		}
+		// A change that comes while the interface cannot be attached is not lost.
+		w.plane.refuse(func(verb string) error {
+			if verb == "attach" {
+				return errors.New("busy")
+			}
+			return nil
+		})
+		w.update(func(tx *store.Tx) {
+			v, _ := store.VPCs.Get(tx, network)
+			v.DHCPOptions = ""
+			store.Control.VPCs.Put(tx, v)
+		})
+		w.pass(time.Second)
+		w.plane.refuse(nil)
+		w.pass(6 * time.Second)
+		if asked := w.plane.asked(eni); fmt.Sprint(asked.ENIs[0].Resolvers) != "[10.0.0.2]" {
+			t.Errorf("attached %+v", asked)
+		}
+	})
+}
+
+func TestVPCsHaveSlotsOfTheirOwn(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.withVPC()
+		w.update(func(tx *store.Tx) {
+			for n := 2; n <= 3; n++ {
+				store.Control.VPCs.Put(tx, app.VPC{ID: app.VPCID(fmt.Sprintf("vpc-%d", n)), Scope: scope, CIDR: netip.MustParsePrefix("10.0.0.0/16")})
+			}
+		})
+		w.settle()
+		for n := range 3 {
+			if s, ok := w.slotOf(app.VPCID(fmt.Sprintf("vpc-%d", n+1))); !ok || s.Slot != n {
+				t.Errorf("vpc-%d has %+v", n+1, s)
+			}
+		}
+		w.update(func(tx *store.Tx) { store.Control.VPCs.Delete(tx, "vpc-2") })
+		w.settle()
+		if s, ok := w.slotOf("vpc-2"); ok {
+			t.Errorf("a VPC that is gone has %+v", s)
+		}
+		if got := slices.Sorted(maps.Keys(w.kernel.Programmed().Networks)); !slices.Equal(got, []app.VPCID{"vpc-1", "vpc-3"}) {
+			t.Errorf("the kernel holds %v", got)
+		}
+		w.update(func(tx *store.Tx) {
+			store.Control.VPCs.Put(tx, app.VPC{ID: "vpc-4", Scope: scope, CIDR: netip.MustParsePrefix("10.0.0.0/16")})
+		})
+		w.settle()
+		if s, _ := w.slotOf("vpc-4"); s.Slot != 1 {
+			t.Errorf("the freed slot went elsewhere: %+v", s)
+		}
+		w.boot()
+		if s, _ := w.slotOf("vpc-3"); s.Slot != 2 {
+			t.Errorf("after a restart: %+v", s)
+		}
+	})
+}
+
+func TestVPCsBeyondTheLimitWait(t *testing.T) {
+	s := openStore(t)
+	update := func(fn func(tx *store.Tx)) {
+		t.Helper()
+		if err := s.Update(t.Context(), func(tx *store.Tx) error { fn(tx); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	update(func(tx *store.Tx) {
+		for n := range vpcSlots + 1 {
+			store.Control.VPCs.Put(tx, app.VPC{ID: app.VPCID(fmt.Sprintf("vpc-%05d", n)), Scope: scope})
+		}
+		allocateVPCs(tx)
+		last, _ := store.VPCStatuses.Get(tx, "vpc-04096")
+		if last.Slot != noSlot || last.Error == "" {
+			t.Errorf("one too many has %+v", last)
+		}
+		store.Observed.VPCStatuses.Delete(tx, "vpc-00007")
+		store.Control.VPCs.Delete(tx, "vpc-00007")
+		allocateVPCs(tx)
+		if last, _ := store.VPCStatuses.Get(tx, "vpc-04096"); last.Slot != 7 || last.Error != "" {
+			t.Errorf("with a slot free it has %+v", last)
+		}
+	})
+}
+
+func TestSnapshotNamesHostsAndEndpoints(t *testing.T) {
+	s := openStore(t)
+	err := s.Update(t.Context(), func(tx *store.Tx) error {
+		store.Control.VPCs.Put(tx, app.VPC{ID: network, Scope: scope, CIDR: netip.MustParsePrefix("10.0.0.0/16"), DNSSupport: true})
+		store.Control.VPCs.Put(tx, app.VPC{ID: "vpc-mute", Scope: scope, CIDR: netip.MustParsePrefix("10.0.0.0/16")})
+		putInterface(tx, 1, "i-1")
+		putInterface(tx, 2, "vpce-1")
+		putInterface(tx, 3, "")
+		store.Control.Endpoints.Put(tx, app.Endpoint{ID: "vpce-1", Scope: scope, VPC: network, Type: "Interface", ServiceName: "com.amazonaws.us-east-1.ecr.api", Interfaces: []app.InterfaceID{inside(2)}})
+		store.Control.Endpoints.Put(tx, app.Endpoint{ID: "vpce-2", Scope: scope, VPC: network, Type: "Gateway", ServiceName: "com.amazonaws.us-east-1.s3"})
+		store.Observed.VPCStatuses.Put(tx, app.VPCStatus{ID: network, Slot: 3})
+		store.Observed.VPCStatuses.Put(tx, app.VPCStatus{ID: "vpc-mute", Slot: noSlot})
+		got := snapshot(tx)
+		want := map[string][]netip.Addr{
+			"ip-10-0-1-11.ec2.internal":                   {netip.MustParseAddr("10.0.1.11")},
+			"ip-10-0-1-11.us-east-1.compute.internal":     {netip.MustParseAddr("10.0.1.11")},
+			"vpce-1.api.ecr.us-east-1.vpce.amazonaws.com": {netip.MustParseAddr("10.0.1.12")},
+		}
+		if fmt.Sprint(got.Names[network]) != fmt.Sprint(want) || got.Names["vpc-mute"] != nil {
+			t.Errorf("names %v", got.Names)
+		}
+		if len(got.VPCs) != 2 || len(got.Interfaces) != 3 || len(got.Slots) != 1 || got.Slots[network] != 3 {
+			t.Errorf("snapshot %+v", got)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// BenchmarkLook is one pass's reading after a rule has changed, at 1,000 attached interfaces and 10,000 rules.
+func BenchmarkLook(b *testing.B) {
+	s, err := store.Open(b.TempDir()+"/funade.db", store.Options{NoSync: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	c := NewNetwork(s, nil, vpc.InstallRules{}, 4096, func(app.AccountID) uint32 { return 0 }, NewPoke())
+	err = s.Update(b.Context(), func(tx *store.Tx) error {
+		store.Control.VPCs.Put(tx, app.VPC{ID: network, Scope: scope, CIDR: netip.MustParsePrefix("10.0.0.0/16"), DNSSupport: true})
+		store.Control.Subnets.Put(tx, app.Subnet{ID: "subnet-1", Scope: scope, VPC: network, CIDR: netip.MustParsePrefix("10.0.0.0/20")})
+		store.Observed.VPCStatuses.Put(tx, app.VPCStatus{ID: network})
+		for n := range 1000 {
+			owner := fmt.Sprintf("i-%017x", n)
+			store.Control.NetworkInterfaces.Put(tx, app.NetworkInterface{
+				ID: inside(n), Scope: scope, VPC: network, Subnet: "subnet-1", Owner: owner,
+				Addresses: []netip.Addr{netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)})}, Groups: []app.GroupID{"sg-1"},
+			})
+			i := app.Interface{ID: app.InterfaceID(fmt.Sprintf("eni-%017x", n)), Scope: scope, VPC: []app.InterfaceID{inside(n)}}
+			store.Control.Interfaces.Put(tx, i)
+			store.Observed.InterfaceStatuses.Put(tx, app.InterfaceStatus{ID: i.ID, Index: n, Ready: true})
+			asked, _ := desired(tx, i, n, 0)
+			c.attachments[i.ID] = &attached{asked: asked}
+		}
+		for n := range 10_000 {
+			store.Control.SecurityGroupRules.Put(tx, app.SecurityGroupRule{
+				ID: app.RuleID(fmt.Sprintf("sgr-%017x", n)), Scope: scope, Group: "sg-1", Protocol: 6, FromPort: n, ToPort: n, CIDR: netip.MustParsePrefix("10.0.0.0/8"),
+			})
+		}
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	c.stale = true
+	b.ReportAllocs()
+	for b.Loop() {
+		p, err := c.look(b.Context(), true)
+		if err != nil || len(p.wanted) != 0 || len(p.snapshot.Rules) != 10_000 {
+			b.Fatalf("%d wanted, %v", len(p.wanted), err)
+		}
+	}
+}

@@ -115,25 +115,22 @@ func (c *Network) Attachment(id app.InterfaceID) (vpc.Attachment, bool) {
 
 // pass makes the kernel follow the rows. Interfaces leave before the rules that name them, and come after them.
 func (c *Network) pass(ctx context.Context) error {
-	c.mu.Lock()
-	compare := c.stale || c.unsettled
-	c.unsettled = false
-	c.mu.Unlock()
-	p, err := c.look(ctx, compare)
+	p, err := c.look(ctx)
 	if err == nil && p.numberless {
 		if err = c.allocate(ctx); err == nil {
-			p, err = c.look(ctx, compare)
+			p, err = c.look(ctx)
 		}
 	}
 	if err != nil {
 		return err
 	}
-	errs := []error{c.detach(ctx, p.gone), c.program(ctx, p)}
+	c.mu.Lock()
+	compare := p.snapshot != nil || c.unsettled
+	c.unsettled = false
+	c.mu.Unlock()
+	errs := []error{c.detach(ctx, p.gone), c.program(ctx, p), c.attachAll(ctx, compare)}
 	if p.numberless {
 		errs = append(errs, errors.New("some interfaces or VPCs wait: all host-local numbers are in use"))
-	}
-	for _, w := range p.wanted {
-		c.attach(ctx, w)
 	}
 	return errors.Join(errs...)
 }
@@ -147,7 +144,34 @@ type picture struct {
 	goneVPCs []app.VPCID
 	// snapshot is nil when the data plane has taken over the VPCs as they are.
 	snapshot *vpc.Snapshot
-	wanted   []wanted
+}
+
+func (c *Network) look(ctx context.Context) (p picture, err error) {
+	err = c.store.View(ctx, func(tx *store.Tx) error {
+		numbered := 0
+		for s := range store.InterfaceStatuses.All(tx) {
+			if _, ok := store.Interfaces.Get(tx, s.ID); !ok {
+				p.gone = append(p.gone, s.ID)
+			} else if s.Index != noSlot {
+				numbered++
+			}
+		}
+		p.numberless = numbered < store.Interfaces.Len(tx)
+		numbered = 0
+		for s := range store.VPCStatuses.All(tx) {
+			if _, ok := store.VPCs.Get(tx, s.ID); !ok {
+				p.goneVPCs = append(p.goneVPCs, s.ID)
+			} else if s.Slot != noSlot {
+				numbered++
+			}
+		}
+		p.numberless = p.numberless || numbered < store.VPCs.Len(tx)
+		if c.stale {
+			p.snapshot = new(snapshot(tx))
+		}
+		return nil
+	})
+	return p, err
 }
 
 // wanted is an interface that has to be attached, or attached differently.
@@ -158,48 +182,32 @@ type wanted struct {
 	homeless string
 }
 
-// look reads the rows. compare: interfaces that are attached may be wanted differently.
-func (c *Network) look(ctx context.Context, compare bool) (p picture, err error) {
+// attachAll starts attaching what is not attached. compare: those that are may be wanted differently.
+func (c *Network) attachAll(ctx context.Context, compare bool) error {
 	c.mu.Lock()
 	known := maps.Clone(c.attachments)
 	c.mu.Unlock()
-	err = c.store.View(ctx, func(tx *store.Tx) error {
-		for s := range store.InterfaceStatuses.All(tx) {
-			if _, ok := store.Interfaces.Get(tx, s.ID); !ok {
-				p.gone = append(p.gone, s.ID)
-			}
-		}
-		for s := range store.VPCStatuses.All(tx) {
-			if _, ok := store.VPCs.Get(tx, s.ID); !ok {
-				p.goneVPCs = append(p.goneVPCs, s.ID)
-			}
-		}
-		for v := range store.VPCs.All(tx) {
-			s, ok := store.VPCStatuses.Get(tx, v.ID)
-			p.numberless = p.numberless || !ok || s.Slot == noSlot
-		}
+	var all []wanted
+	err := c.store.View(ctx, func(tx *store.Tx) error {
 		for i := range store.Interfaces.All(tx) {
 			status, ok := store.InterfaceStatuses.Get(tx, i.ID)
-			if !ok || status.Index == noSlot {
-				p.numberless = true
-				continue
-			}
-			old, there := known[i.ID]
-			if there && status.Ready && !compare {
+			old := known[i.ID]
+			settled := old != nil && status.Ready
+			if !ok || status.Index == noSlot || settled && !compare {
 				continue
 			}
 			w := wanted{status: status}
 			w.Interface, w.homeless = desired(tx, i, status.Index, c.uidBase(i.Scope.Account))
-			if !there || !status.Ready || !reflect.DeepEqual(w.Interface, old.asked) {
-				p.wanted = append(p.wanted, w)
+			if !settled || !reflect.DeepEqual(w.Interface, old.asked) {
+				all = append(all, w)
 			}
-		}
-		if c.stale {
-			p.snapshot = new(snapshot(tx))
 		}
 		return nil
 	})
-	return p, err
+	for _, w := range all {
+		c.attach(ctx, w)
+	}
+	return err
 }
 
 // program lets the data plane take over the VPCs.

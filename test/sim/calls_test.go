@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strconv"
 	"time"
@@ -34,10 +35,10 @@ func (s *server) call() (name string, err error) {
 	}
 	switch n := w.rnd.IntN(100); {
 	case n < 25:
-		_, _, err = s.control.CreateService(ctx, scope, control.CreateServiceInput{Name: service, Source: *source, ScalingARN: s.scaling()})
+		_, _, err = s.control.CreateService(ctx, scope, control.CreateServiceInput{Name: service, Source: *source, ScalingARN: s.scaling(), Network: s.egress()})
 		name = "create " + service + " " + image
 	case n < 40:
-		in := control.UpdateServiceInput{ScalingARN: s.scaling()}
+		in := control.UpdateServiceInput{ScalingARN: s.scaling(), Network: s.egress()}
 		if w.chance(60) {
 			in.Source = source
 		}
@@ -78,6 +79,19 @@ func (s *server) scaling() *string {
 	return ptr(scope.ARN("apprunner", fmt.Sprintf("autoscalingconfiguration/size-%d", 1+s.w.rnd.IntN(3))))
 }
 
+// egress picks a way out: the host's, a VPC connector of two subnets or one of a single subnet, or says nothing of it.
+func (s *server) egress() *control.NetworkInput {
+	if !s.w.connectors || s.w.chance(40) {
+		return nil
+	}
+	if n := s.w.rnd.IntN(4); n > 0 {
+		return &control.NetworkInput{Egress: &control.EgressInput{
+			Type: ptr(app.EgressVPC), VpcConnectorARN: ptr(scope.ARN("apprunner", fmt.Sprintf("vpcconnector/connector-%d", 1+n%2))),
+		}}
+	}
+	return &control.NetworkInput{Egress: &control.EgressInput{Type: ptr(app.EgressDefault)}}
+}
+
 // push puts an image whose application behaves at random under a tag.
 func (s *server) push(tag string) (string, error) {
 	behave := behaviours[s.w.rnd.IntN(len(behaviours))]
@@ -114,6 +128,40 @@ func (s *server) furnish() {
 			continue
 		}
 		if _, err := s.control.CreateAutoScalingConfiguration(ctx, scope, control.CreateAutoScalingInput{Name: name, MinSize: &size}); err != nil {
+			panic(err)
+		}
+	}
+	if s.w.connectors {
+		s.furnishVPC()
+	}
+}
+
+// furnishVPC makes connectors, and a VPC with two subnets of 11 addresses, most of one taken, so that services run out of them.
+func (s *server) furnishVPC() {
+	s.update(func(tx *store.Tx) {
+		store.Control.VPCs.Put(tx, app.VPC{ID: "vpc-1", Scope: scope, CIDR: netip.MustParsePrefix("10.0.0.0/16"), DNSSupport: true})
+		store.Control.SecurityGroups.Put(tx, app.SecurityGroup{ID: "sg-1", Scope: scope, VPC: "vpc-1", Name: "default", Default: true})
+		for n, zone := range []string{"us-east-1a", "us-east-1b"} {
+			store.Control.Subnets.Put(tx, app.Subnet{
+				ID: app.SubnetID(fmt.Sprintf("subnet-%d", n+1)), Scope: scope, VPC: "vpc-1", Zone: zone, CIDR: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(n), 0}), 28),
+			})
+		}
+		taken := app.NetworkInterface{ID: "eni-00000000000000bad", Scope: scope, Kind: app.InterfaceOfUser, VPC: "vpc-1", Subnet: "subnet-2", Zone: "us-east-1b"}
+		for n := range 8 {
+			taken.Addresses = append(taken.Addresses, netip.AddrFrom4([4]byte{10, 0, 1, byte(14 - n)}))
+		}
+		store.Control.NetworkInterfaces.Put(tx, taken)
+	})
+	for n, subnets := range [][]app.SubnetID{{"subnet-1", "subnet-2"}, {"subnet-2"}} {
+		name := fmt.Sprintf("connector-%d", n+1)
+		page, err := s.control.ListVPCConnectors(context.Background(), scope, control.PageRequest{})
+		if err != nil {
+			panic(err)
+		}
+		if slices.ContainsFunc(page.Items, func(c app.VPCConnector) bool { return c.Name == name }) {
+			continue
+		}
+		if _, err := s.control.CreateVPCConnector(context.Background(), scope, control.CreateVPCConnectorInput{Name: name, Subnets: subnets}); err != nil {
 			panic(err)
 		}
 	}

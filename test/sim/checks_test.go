@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"net/netip"
 	"reflect"
 	"slices"
 
@@ -22,7 +23,8 @@ func newChecks() checks {
 	return checks{map[app.OperationID]app.Operation{}, map[app.InstanceID]app.InstanceGoal{}, map[app.ServiceID]bool{}}
 }
 
-// always holds: ended operations stay as they are, goals only go forward, a service in traffic keeps a target.
+// always holds: ended operations stay as they are, goals only go forward, instances have what their egress needs, a service
+// in traffic keeps a target.
 func (c *checks) always(r *run) {
 	r.server.view(func(tx *store.Tx) {
 		for id, old := range c.ended {
@@ -44,10 +46,37 @@ func (c *checks) always(r *run) {
 			}
 			c.goals[i.ID] = i.Goal
 		}
+		checkVPC(tx)
 		if r.gentle {
 			c.unbroken(r, tx)
 		}
 	})
+}
+
+// checkVPC: every instance of a revision with a connector has one network interface, and no interface is there without its
+// instance or shares its address.
+func checkVPC(tx *store.Tx) {
+	taken := map[netip.Addr]app.InterfaceID{}
+	for n := range store.NetworkInterfaces.All(tx) {
+		i, ok := store.Instances.Get(tx, app.InstanceID(n.Owner))
+		link, _ := store.Interfaces.Get(tx, i.Interface)
+		if n.Kind == app.InterfaceOfInstance && (!ok || !slices.Contains(link.VPC, n.ID)) {
+			panic(fmt.Sprintf("network interface %s has no instance %q", n.ID, n.Owner))
+		}
+		for _, a := range n.Addresses {
+			if taken[a] != "" {
+				panic(fmt.Sprintf("network interfaces %s and %s share the address %v", taken[a], n.ID, a))
+			}
+			taken[a] = n.ID
+		}
+	}
+	for i := range store.Instances.All(tx) {
+		r, _ := store.Revisions.Get(tx, app.RevisionKey{Service: i.Service, Number: i.Revision})
+		link, _ := store.Interfaces.Get(tx, i.Interface)
+		if want := r.Config.Network.EgressType == app.EgressVPC; want != (len(link.VPC) == 1) {
+			panic(fmt.Sprintf("instance %s of a revision with %+v has %v", i.ID, r.Config.Network, link.VPC))
+		}
+	}
 }
 
 // unbroken: from the first target on, a service in traffic has one that is healthy, through updates, deployments and
@@ -130,7 +159,7 @@ func checkService(r *run, tx *store.Tx, svc app.Service, report func(string, ...
 	if !ok || !reflect.DeepEqual(rev.Config, svc.Config) {
 		report("service %s shows another configuration than revision %d that serves", svc.Name, svc.Routed)
 	}
-	if want := operation.MinSize(tx, svc.Scope, rev.Config); len(instances) != want {
+	if want := operation.MinSize(tx, svc.Scope, rev.Config); len(instances) != want && !(len(instances) < want && full(tx, rev)) {
 		report("service %s has %d instances, want %d", svc.Name, len(instances), want)
 	}
 	route := r.server.table[svc.ID]
@@ -143,6 +172,40 @@ func checkService(r *run, tx *store.Tx, svc app.Service, report func(string, ...
 	if route.Revision != svc.Routed || len(route.Targets) != len(instances) {
 		report("service %s: the front door has %+v", svc.Name, route)
 	}
+}
+
+// cleared lists what is left once every service has been deleted.
+func (c *checks) cleared(r *run) (problems []string) {
+	r.server.view(func(tx *store.Tx) {
+		ours := 0
+		for n := range store.NetworkInterfaces.All(tx) {
+			if n.Kind == app.InterfaceOfInstance {
+				ours++
+			}
+		}
+		for name, n := range map[string]int{
+			"instances": store.Instances.Len(tx), "interfaces": store.Interfaces.Len(tx), "network interfaces": ours,
+			"operations in flight": len(slices.Collect(store.OperationsInFlight.Each(tx, struct{}{}))), "containers": len(r.containers), "networks": len(r.networks),
+		} {
+			if n > 0 {
+				problems = append(problems, fmt.Sprintf("%d %s are left", n, name))
+			}
+		}
+	})
+	return problems
+}
+
+// full reports whether the subnets that the revision's instances go to have no address left.
+func full(tx *store.Tx, rev app.Revision) bool {
+	connector, ok := operation.Connector(tx, rev.Config)
+	free := 0
+	for _, subnet := range connector.Subnets {
+		free += 11
+		for n := range store.NetworkInterfacesBySubnet.Each(tx, subnet) {
+			free -= len(n.Addresses)
+		}
+	}
+	return ok && free == 0
 }
 
 // checkObserved: no observed row without its desired one.

@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -82,6 +84,9 @@ func TestSim(t *testing.T) {
 	wg.Wait()
 }
 
+// fullSubnet counts operations that failed because no address was free.
+const fullSubnet = "a subnet was full"
+
 // covered fails when many runs together never saw an outcome that the checks are there for.
 func covered(t *testing.T, runs int, outcomes map[string]int) {
 	t.Logf("%d runs: %v", runs, outcomes)
@@ -91,7 +96,7 @@ func covered(t *testing.T, runs int, outcomes map[string]int) {
 	for _, want := range []string{
 		"CREATE_SERVICE SUCCEEDED", "CREATE_SERVICE FAILED", "UPDATE_SERVICE SUCCEEDED", "UPDATE_SERVICE FAILED",
 		"UPDATE_SERVICE ROLLBACK_SUCCEEDED", "START_DEPLOYMENT SUCCEEDED", "START_DEPLOYMENT ROLLBACK_SUCCEEDED",
-		"PAUSE_SERVICE SUCCEEDED", "RESUME_SERVICE SUCCEEDED", "DELETE_SERVICE SUCCEEDED",
+		"PAUSE_SERVICE SUCCEEDED", "RESUME_SERVICE SUCCEEDED", "DELETE_SERVICE SUCCEEDED", fullSubnet,
 	} {
 		if outcomes[want] == 0 {
 			t.Errorf("%d runs never ended with %s: %v", runs, want, outcomes)
@@ -130,6 +135,9 @@ func simulate(t *testing.T, seed uint64, outcomes map[string]int) {
 	defer func() {
 		for _, op := range r.checks.ended {
 			outcomes[string(op.Type)+" "+string(op.Status)]++
+			if strings.Contains(op.Reason, "no address is free") {
+				outcomes[fullSubnet]++
+			}
 		}
 	}()
 	r.hits, r.quiet = 0, true
@@ -254,7 +262,32 @@ func (r *run) calm() error {
 		slices.Sort(problems)
 		return fmt.Errorf("after %d crashes:\n%s", r.crashes, strings.Join(problems, "\n"))
 	}
-	return r.server.store.Verify()
+	return errors.Join(r.clear(), r.server.store.Verify())
+}
+
+// clear deletes every service and checks that nothing is left.
+func (r *run) clear() error {
+	var arns []string
+	r.server.view(func(tx *store.Tx) {
+		for svc := range store.ServicesByScope.Each(tx, scope) {
+			arns = append(arns, svc.ARN())
+		}
+	})
+	for _, arn := range arns {
+		if _, _, err := r.server.control.DeleteService(context.Background(), scope, arn); err != nil {
+			return err
+		}
+	}
+	for range 60 {
+		r.now = r.now.Add(3 * time.Second)
+		r.passes(1)
+		if len(r.checks.cleared(r)) == 0 {
+			return nil
+		}
+	}
+	problems := r.checks.cleared(r)
+	slices.Sort(problems)
+	return fmt.Errorf("with every service deleted:\n%s", strings.Join(problems, "\n"))
 }
 
 // settled reports whether no operation is in flight, no instance is on its way and every service has its strength.

@@ -19,6 +19,8 @@ type world struct {
 	containers map[app.InstanceID]*container
 	networks   map[app.InterfaceID]bool
 	shipped    []int64
+	// connectors: services may go out through a VPC.
+	connectors bool
 	// quiet: applications do as they should from now on.
 	quiet bool
 	story []string
@@ -39,7 +41,7 @@ type container struct {
 func newWorld(seed uint64) *world {
 	return &world{
 		rnd: rand.New(rand.NewPCG(seed, 0xf00d)), now: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC),
-		containers: map[app.InstanceID]*container{}, networks: map[app.InterfaceID]bool{},
+		containers: map[app.InstanceID]*container{}, networks: map[app.InterfaceID]bool{}, connectors: seed%3 != 0,
 	}
 }
 

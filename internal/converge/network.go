@@ -45,11 +45,12 @@ type Network struct {
 	background         sync.WaitGroup
 
 	// These belong to the loop that acts. rows fires when a row of vpcTables changes; stale says that the data plane has not
-	// taken over the rows as they are. ruleset is what it took over last.
+	// taken over the rows as they are. ruleset is what it took over last, refusal why it did not take over what came after.
 	rows     <-chan struct{}
 	stale    bool
 	compiler *vpc.Compiler
 	ruleset  *vpc.Ruleset
+	refusal  string
 
 	mu          sync.Mutex
 	attachments map[app.InterfaceID]*attached
@@ -178,7 +179,7 @@ func (c *Network) look(ctx context.Context) (p picture, err error) {
 type wanted struct {
 	vpc.Interface
 	status app.InterfaceStatus
-	// homeless says why its VPC cannot be programmed; "" = it can.
+	// homeless says why it cannot be in its VPC; "" = it can.
 	homeless string
 }
 
@@ -215,11 +216,12 @@ func (c *Network) program(ctx context.Context, p picture) error {
 	if p.snapshot != nil {
 		ruleset := c.compiler.Compile(*p.snapshot)
 		if err := c.dataplane.Program(ctx, ruleset); err != nil {
-			c.ruleset = nil // what holds now is not known
+			err = fmt.Errorf("cannot program the VPCs: %w", err)
+			c.ruleset, c.refusal = nil, err.Error() // what holds now is not known
 			c.doubt.Set()
-			return fmt.Errorf("cannot program the VPCs: %w", err)
+			return err
 		}
-		c.ruleset, c.stale = ruleset, false
+		c.ruleset, c.stale, c.refusal = ruleset, false, ""
 	}
 	if len(p.goneVPCs) == 0 || c.ruleset == nil {
 		return nil
@@ -250,8 +252,12 @@ func (c *Network) programmed(i vpc.Interface) bool {
 func (c *Network) attach(ctx context.Context, w wanted) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	ready := c.programmed(w.Interface)
+	if !ready && w.homeless == "" {
+		w.homeless = c.refusal
+	}
 	wait := time.Until(c.retry[w.ID].next)
-	if c.busy[w.ID] || wait > 0 || w.homeless == "" && !c.programmed(w.Interface) {
+	if c.busy[w.ID] || wait > 0 || !ready && w.homeless == "" {
 		c.unsettled = true
 		if wait > 0 {
 			time.AfterFunc(wait, c.poke.Set)

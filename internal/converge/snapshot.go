@@ -11,7 +11,7 @@ import (
 	"github.com/funade/funade/internal/vpc"
 )
 
-// desired is what an interface has to be in the kernel; homeless says why a VPC of it cannot be programmed.
+// desired is what an interface has to be in the kernel; homeless says why it cannot be in its VPC.
 func desired(tx *store.Tx, i app.Interface, index int, uidBase uint32) (out vpc.Interface, homeless string) {
 	out = vpc.Interface{ID: i.ID, Instance: i.Instance, Index: index, UIDBase: uidBase}
 	for _, id := range i.VPC {

@@ -140,9 +140,12 @@ func TestNoInterfaceIsAttachedWithoutItsRules(t *testing.T) {
 			}
 			return nil
 		})
-		_, eni := w.connect(1)
+		id, eni := w.connect(1)
 		w.want(2, app.GoalRun)
 		w.pass(2 * time.Second)
+		if s := w.slot(id); s.Ready || s.Error != "cannot attach the network interface: cannot program the VPCs: the kernel said no" {
+			t.Errorf("the interface is %+v", s)
+		}
 		calls := w.plane.took()
 		if slices.Contains(calls, "attach "+string(eni)) || !slices.Contains(calls, "attach eni-00000000000000002") || !slices.Contains(calls, "apply") {
 			t.Errorf("without rules the data plane was asked %q", calls)
@@ -151,6 +154,9 @@ func TestNoInterfaceIsAttachedWithoutItsRules(t *testing.T) {
 		w.pass(6 * time.Second)
 		if calls := w.plane.took(); slices.Index(calls, "program") < 0 || slices.Index(calls, "program") > slices.Index(calls, "attach "+string(eni)) {
 			t.Errorf("afterwards the data plane was asked %q", calls)
+		}
+		if s := w.slot(id); !s.Ready || s.Error != "" {
+			t.Errorf("afterwards the interface is %+v", s)
 		}
 	})
 }

@@ -6,13 +6,18 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/containerd/containerd/v2/pkg/cio"
+	"golang.org/x/sys/unix"
 
 	"github.com/funade/funade/internal/app"
 	"github.com/funade/funade/internal/base/failpoint"
@@ -459,5 +464,44 @@ func TestStopSignal(t *testing.T) {
 		if got := stopSignal(name); int(got) != want {
 			t.Errorf("stopSignal(%q) = %d; want %d", name, got, want)
 		}
+	}
+}
+
+// TestCrashedSession: a process that a session of a dead daemon left is killed by the next one.
+func TestCrashedSession(t *testing.T) {
+	cfg := testConfig(t)
+	h := harness(t, cfg)
+	in := h.Instance(t, enginetest.Program{Actions: []string{"serve"}})
+	h.Ensure(t, in)
+	h.Until(t, in.ID, "running", running)
+	e := h.Engine.(*Engine)
+	r, w := io.Pipe()
+	defer w.Close()
+	// As a crash leaves it: nobody attends to the process when the engine ends.
+	task, err := e.runningTask(e.scope(t.Context()), in.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec, err := e.execSpec(e.scope(t.Context()), in.ID, engine.Exec{Args: []string{"/app", "stubborn"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := task.Exec(e.scope(t.Context()), "exec-of-another-engine", spec, cio.NewCreator(cio.WithStreams(r, io.Discard, io.Discard), cio.WithFIFODir(cfg.fifoDir())))
+	if err == nil {
+		err = p.Start(e.scope(t.Context()))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Reopen(t)
+	deadline := time.Now().Add(enginetest.Wait)
+	for unix.Kill(int(p.Pid()), 0) == nil {
+		if time.Now().After(deadline) {
+			t.Fatalf("process %d of the crashed session lives on", p.Pid())
+		}
+		enginetest.Pause()
+	}
+	if s, _ := h.Status(t, in.ID); s.State != engine.StateRunning {
+		t.Errorf("the instance went with it: %+v", s)
 	}
 }

@@ -40,6 +40,7 @@ type Engine struct {
 	protected protected
 	cache     imageCache
 	starts    starts
+	execs     execs
 }
 
 var (
@@ -94,6 +95,7 @@ func (e *Engine) start(ctx context.Context) error {
 	events, errs := e.client.EventService().Subscribe(e.base, `topic~="^/tasks/(start|exit|oom|delete)$"`)
 	e.done.Go(func() { e.forward(events, errs) })
 	e.done.Go(e.compareStores)
+	e.done.Go(e.endExecs)
 	e.done.Go(e.watchStorage)
 	e.done.Go(e.expireUploads)
 	return nil

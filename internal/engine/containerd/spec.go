@@ -91,13 +91,21 @@ func (e *Engine) process(ctx context.Context, s *specs.Spec, c *containers.Conta
 	s.Process.NoNewPrivileges = true
 	s.Process.Rlimits = []specs.POSIXRlimit{fileLimit()}
 	if user := img.config.Config.User; user != "" && user != "0" && user != "root" && user != "0:0" {
-		if err := oci.WithUser(user)(ctx, e.client, c, s); err != nil {
+		if err := e.asUser(ctx, c, s, user); err != nil {
 			return app.Errorf(app.KindInvalidRequest, string(in.Image), "the image's USER %q cannot be found in it: %w", user, err)
 		}
-		if name, _, hasGroup := strings.Cut(user, ":"); !hasGroup {
-			if err := oci.WithAdditionalGIDs(name)(ctx, e.client, c, s); err != nil {
-				return app.Errorf(app.KindInvalidRequest, string(in.Image), "the groups of the image's USER %q cannot be read: %w", user, err)
-			}
+	}
+	return nil
+}
+
+// asUser sets the user of the process, a name or number with or without a group, and its further groups.
+func (e *Engine) asUser(ctx context.Context, c *containers.Container, s *specs.Spec, user string) error {
+	if err := oci.WithUser(user)(ctx, e.client, c, s); err != nil {
+		return err
+	}
+	if name, _, hasGroup := strings.Cut(user, ":"); !hasGroup {
+		if err := oci.WithAdditionalGIDs(name)(ctx, e.client, c, s); err != nil {
+			return fmt.Errorf("its groups cannot be read: %w", err)
 		}
 	}
 	return nil

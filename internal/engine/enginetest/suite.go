@@ -22,6 +22,8 @@ func Run(t *testing.T, open func(t *testing.T) *Harness) {
 		{"OtherSpec", otherSpec}, {"Unresolved", unresolved}, {"Adopt", adopt}, {"Reboot", reboot},
 		{"Storage", storage}, {"Shared", sharedService}, {"ResolveErrors", resolveErrors},
 		{"Blobs", blobs}, {"UploadErrors", uploadErrors}, {"UploadResume", uploadResume}, {"Sweep", sweep}, {"SweepRenewed", sweepRenewed},
+		{"Exec", execute}, {"ExecInput", executeInput}, {"ExecErrors", executeErrors}, {"ExecKilled", executeKilled},
+		{"ExecRights", executeRights}, {"ExecTerminal", executeTerminal},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
 	}

@@ -47,6 +47,8 @@ type Behaviour struct {
 	Unhealthy bool
 	// Output is appended to its log at the start.
 	Output string
+	// Exec is what Exec runs, until it returns the exit code or ctx ends; nil = no command exists.
+	Exec func(ctx context.Context, x engine.Exec) int
 }
 
 // Options make an engine. The zero value uses the real clock and writes no logs.

@@ -2,6 +2,8 @@ package fake
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"runtime"
 	"strconv"
 	"strings"
@@ -61,7 +63,7 @@ func interpret(p enginetest.Program, in engine.Instance) Behaviour {
 	if in.StartCommand != nil {
 		actions = in.StartCommand
 	}
-	var b Behaviour
+	b := Behaviour{Exec: perform}
 	for _, action := range actions {
 		name, arg, _ := strings.Cut(action, "=")
 		n, _ := strconv.Atoi(arg)
@@ -77,6 +79,36 @@ func interpret(p enginetest.Program, in engine.Instance) Behaviour {
 		}
 	}
 	return b
+}
+
+// perform takes the actions of testapp that the suite gives to Exec.
+func perform(ctx context.Context, x engine.Exec) int {
+	for _, action := range x.Args[1:] {
+		name, arg, _ := strings.Cut(action, "=")
+		switch name {
+		case "print":
+			fmt.Fprintln(x.Stdout, arg)
+		case "complain":
+			fmt.Fprintln(x.Stderr, arg)
+		case "env":
+			for _, v := range x.Env {
+				if value, ok := strings.CutPrefix(v, arg+"="); ok {
+					fmt.Fprintf(x.Stdout, "%s=%s\n", arg, value)
+				}
+			}
+		case "copy":
+			if _, err := io.Copy(x.Stdout, x.Stdin); err != nil {
+				return 1
+			}
+		case "serve":
+			fmt.Fprintln(x.Stdout, "ready")
+			<-ctx.Done()
+		case "exit":
+			code, _ := strconv.Atoi(arg)
+			return code
+		}
+	}
+	return 0
 }
 
 // clock is a hand-moved clock.

@@ -4,12 +4,16 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func main() {
@@ -25,6 +29,18 @@ func main() {
 			os.Stdout.Close()
 		case "env":
 			fmt.Printf("%s=%s\n", arg, os.Getenv(arg))
+		case "copy":
+			if _, err := io.Copy(os.Stdout, os.Stdin); err != nil {
+				os.Exit(1)
+			}
+		case "uid":
+			fmt.Println("uid", os.Getuid())
+		case "status":
+			status(arg)
+		case "size":
+			size(arg)
+		case "child":
+			child(arg)
 		case "cat":
 			cat(arg)
 		case "exit":
@@ -56,6 +72,46 @@ func main() {
 			os.Exit(64)
 		}
 	}
+}
+
+// status prints a field of our own status in /proc.
+func status(field string) {
+	data, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for line := range strings.Lines(string(data)) {
+		if name, value, _ := strings.Cut(line, ":"); name == field {
+			fmt.Println(field, strings.TrimSpace(value))
+		}
+	}
+}
+
+// size waits until the terminal has WIDTHxHEIGHT characters.
+func size(want string) {
+	for {
+		w, err := unix.IoctlGetWinsize(0, unix.TIOCGWINSZ)
+		if err != nil {
+			fmt.Println("no terminal:", err)
+			os.Exit(1)
+		}
+		if fmt.Sprintf("%dx%d", w.Col, w.Row) == want {
+			fmt.Println("size", want)
+			return
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
+// child starts this program again with one action and lets it be.
+func child(action string) {
+	cmd := exec.Command("/proc/self/exe", action)
+	if err := cmd.Start(); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	fmt.Println("child started")
 }
 
 func cat(path string) {

@@ -15,6 +15,9 @@ type plane struct {
 	mu    sync.Mutex
 	calls []string
 	last  map[app.InterfaceID]vpc.Interface
+	// held is what was programmed last; early are interfaces that were attached before their rules.
+	held  *vpc.Ruleset
+	early []app.InterfaceID
 	// fail returns the error of a call, told by its first word; nil = none.
 	fail func(verb string) error
 }
@@ -59,6 +62,11 @@ func (p *plane) Attach(ctx context.Context, i vpc.Interface) (vpc.Attachment, er
 		p.last = map[app.InterfaceID]vpc.Interface{}
 	}
 	p.last[i.ID] = i
+	for _, e := range i.ENIs {
+		if p.held == nil || p.held.Networks[e.VPC] == nil || p.held.Networks[e.VPC].Ports[e.ID] == nil {
+			p.early = append(p.early, i.ID)
+		}
+	}
 	p.mu.Unlock()
 	return p.Dataplane.Attach(ctx, i)
 }
@@ -74,6 +82,9 @@ func (p *plane) Program(ctx context.Context, r *vpc.Ruleset) error {
 	if err := p.note("program", ""); err != nil {
 		return err
 	}
+	p.mu.Lock()
+	p.held = r
+	p.mu.Unlock()
 	return p.Dataplane.Program(ctx, r)
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"testing"
@@ -310,6 +311,81 @@ func TestSnapshotNamesHostsAndEndpoints(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestChurn lets interfaces come and go among changing rules, faults and restarts, and looks at what is left.
+func TestChurn(t *testing.T) {
+	for seed := range uint64(8) {
+		inWorld(t, func(w *world) { w.churn(rand.New(rand.NewPCG(seed, 7))) })
+	}
+}
+
+func (w *world) churn(rnd *rand.Rand) {
+	w.withVPC()
+	live := map[int]app.InterfaceID{}
+	remove := func(n int) {
+		w.update(func(tx *store.Tx) {
+			i, _ := store.Interfaces.Get(tx, live[n])
+			store.Control.Instances.Delete(tx, i.Instance)
+			store.Control.Interfaces.Delete(tx, i.ID)
+			store.Control.NetworkInterfaces.Delete(tx, inside(n))
+		})
+		delete(live, n)
+	}
+	for step := range 150 {
+		switch n := rnd.IntN(8); rnd.IntN(6) {
+		case 0, 1:
+			if live[n] == "" && len(live) < 4 {
+				_, live[n] = w.connect(n)
+			}
+		case 2:
+			if live[n] != "" {
+				remove(n)
+			}
+		case 3:
+			w.update(func(tx *store.Tx) {
+				id := app.RuleID(fmt.Sprintf("sgr-%d", n))
+				store.Control.SecurityGroupRules.Put(tx, app.SecurityGroupRule{ID: id, Scope: scope, Group: "sg-1", Protocol: 6, FromPort: step, ToPort: step})
+			})
+		case 4:
+			chance := rnd.IntN(3)
+			w.plane.refuse(func(string) error {
+				if rnd.IntN(3) < chance {
+					return errors.New("not now")
+				}
+				return nil
+			})
+		case 5:
+			if rnd.IntN(4) == 0 {
+				w.kernel.Reboot()
+				w.boot()
+			}
+		}
+		w.pass(time.Duration(rnd.IntN(700)) * time.Millisecond)
+		if len(w.plane.early) > 0 {
+			w.t.Fatalf("step %d: %v were attached before their rules", step, w.plane.early)
+		}
+	}
+	w.plane.refuse(nil)
+	w.pass(time.Minute)
+	ids := slices.Collect(maps.Values(live))
+	if leaks := w.kernel.Leaks(ids...); len(leaks) > 0 {
+		w.t.Errorf("%v are left in the kernel", leaks)
+	}
+	ports := w.kernel.Programmed().Networks[network].Ports
+	if len(ports) != len(live) {
+		w.t.Errorf("%d ports are programmed for %d interfaces", len(ports), len(live))
+	}
+	w.view(func(tx *store.Tx) {
+		if store.InterfaceStatuses.Len(tx) != len(live) {
+			w.t.Errorf("%d statuses for %d interfaces", store.InterfaceStatuses.Len(tx), len(live))
+		}
+		for n, id := range live {
+			if s, _ := store.InterfaceStatuses.Get(tx, id); !s.Ready || ports[inside(n)] == nil {
+				w.t.Errorf("interface %s is %+v, its port %+v", id, s, ports[inside(n)])
+			}
+		}
+	})
 }
 
 // BenchmarkLook is one pass's reading after a rule has changed, at 1,000 attached interfaces and 10,000 rules.

@@ -22,6 +22,7 @@ var layers = []layer{
 	{"internal/identity", []string{"internal/app"}, nil, "evaluating policies is pure and must not depend on where they are kept"},
 	{"internal/store", []string{"internal/app"}, nil, "the store remembers rows; what they mean is decided above it"},
 	{"internal/aws", nil, nil, "the AWS protocols know no product, so that they can be tested against AWS' own clients alone"},
+	{"internal/session", nil, nil, "both ends of a session speak the protocol; what is at its ends they say themselves"},
 	{"internal/exchange", nil, nil, "the HTTP core is replaceable and knows nothing of services"},
 	{"internal/router", []string{"internal/app", "internal/exchange", "internal/waf"}, nil, "requests never touch the store or the API; the router gets plain values"},
 	{"internal/edge", []string{"internal/app", "internal/exchange", "internal/waf"}, nil, "requests never touch the store or the API; the edge gets plain values"},
@@ -41,9 +42,9 @@ var layers = []layer{
 	{"internal/converge", []string{"internal/app", "internal/store"},
 		[]string{"internal/engine", "internal/vpc", "internal/router", "internal/router/health", "internal/edge", "internal/waf", "internal/registry", "internal/logs", "internal/metrics", "internal/ca", "internal/dns", "internal/build"},
 		"convergers compare rows with the world through the mechanisms' interfaces, never an implementation"},
-	{"internal/server", []string{"internal/aws", "internal/app", "internal/control"}, []string{"internal/logs", "internal/metrics", "internal/registry"},
+	{"internal/server", []string{"internal/aws", "internal/app", "internal/control", "internal/session"}, []string{"internal/logs", "internal/metrics", "internal/registry"},
 		"answering the API is translating; work is done by control, reading and writing by small interfaces over the values of logs, metrics and registry"},
-	{"internal/cli", []string{"internal/aws"}, nil, "the command line is a client of the public API, so that it works from any machine"},
+	{"internal/cli", []string{"internal/aws", "internal/session"}, nil, "the command line is a client of the public API, so that it works from any machine"},
 	{"internal/console", []string{"internal/aws"}, nil, "the console is a client of the public API"},
 }
 

@@ -8,7 +8,7 @@ type service struct {
 	validationCode string   // error code of a constraint violation
 	client         bool     // also generate a client
 
-	// free lists string shapes whose pattern is not enforced: the service's own code checks them.
+	// free lists string shapes whose pattern or enumeration is not enforced: the service's own code checks them.
 	free []string
 	// whole lists string shapes whose pattern must match the whole value. Clients match patterns unanchored, so that
 	// is the default; but these values become parts of ARNs, names and command lines.
@@ -63,6 +63,8 @@ var services = []service{
 	},
 	{
 		pkg: "ec2", model: "ec2", validationCode: "InvalidParameterValue",
+		// Types of instances come more often than models.
+		free: []string{"InstanceType"},
 		operations: []string{
 			"AllocateAddress", "AssignPrivateIpAddresses", "AssociateAddress", "AssociateDhcpOptions", "AssociateRouteTable",
 			"AssociateVpcCidrBlock", "AttachInternetGateway", "AttachNetworkInterface", "AuthorizeSecurityGroupEgress",

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -39,7 +40,7 @@ func (p *plan) schemaFields(s planShape) ([]string, error) {
 	case "map":
 		add("Key: shape.Member%s, Element: shape.Member%s", p.member(namedRef{modelRef: *s.Key}, false), p.member(namedRef{modelRef: *s.Value}, false))
 	case "string":
-		if len(s.Enum) > 0 {
+		if len(s.Enum) > 0 && !slices.Contains(p.free, s.name) {
 			add("Enum: []string{\"%s\"}", strings.Join(s.Enum, `", "`))
 		}
 	}
@@ -80,6 +81,9 @@ func (p *plan) member(m namedRef, required bool) string {
 	}
 	if m.LocationName != "" && m.LocationName != m.name {
 		parts = append(parts, fmt.Sprintf("Wire: %q", m.LocationName))
+	}
+	if m.QueryName != "" && m.QueryName != exported(cmp.Or(m.LocationName, m.name)) {
+		parts = append(parts, fmt.Sprintf("Query: %q", m.QueryName))
 	}
 	parts = append(parts, fmt.Sprintf("Ref: %d", p.byName[m.Shape]))
 	if required {

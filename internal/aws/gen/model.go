@@ -41,6 +41,7 @@ type modelOperation struct {
 type modelRef struct {
 	Shape         string `json:"shape"`
 	LocationName  string `json:"locationName"`
+	QueryName     string `json:"queryName"`
 	ResultWrapper string `json:"resultWrapper"`
 }
 

@@ -39,6 +39,7 @@ type Schema struct {
 type Member struct {
 	Name     string // the model's name; in lists and maps empty
 	Wire     string // the name on the wire where it differs from Name
+	Query    string // ec2Query: the name in requests where it does not follow from the one on the wire
 	Ref      int    // the target's index in the model
 	Required bool
 

@@ -10,6 +10,9 @@ import (
 	"github.com/funade/funade/internal/aws/shape"
 )
 
+// malformedInput is the code of parameters whose values are not of their types.
+const malformedInput = "MalformedInput"
+
 // queryCodec speaks awsQuery: parameters in a form or, presigned, in the URL; answers in XML. An operation is named by
 // the parameters Action and Version.
 type queryCodec struct{}
@@ -29,23 +32,30 @@ func (queryCodec) Claims(r *http.Request) bool {
 	return r.Method == http.MethodPost && (t == "application/x-www-form-urlencoded" || r.URL.Query().Has("Action"))
 }
 
-// Identify implements Codec. The service is the one that the credential scope names: parameters are in the body.
+// Identify implements Codec. The service is the one that the credential scope names: parameters are in the body. Requests
+// in ec2Query look the same, so it also tells which of the two protocols it is.
 func (queryCodec) Identify(call *Call, services *Services) error {
 	if !call.Signed {
 		return nil // Verify refuses it
 	}
-	found := services.BySigningName(call.Credential.Service, shape.AWSQuery)
+	found := services.BySigningName(call.Credential.Service, shape.AWSQuery, shape.EC2Query)
 	if found == nil {
 		e := services.unknown(call.Credential.Service)
 		e.Code = "InvalidAction"
 		return e
 	}
 	call.Service, call.handler = found.Service, found.Handler
+	if found.Service.Protocol == shape.EC2Query {
+		call.codec = ec2Codec{}
+	}
 	return nil
 }
 
 // Decode implements Codec.
-func (queryCodec) Decode(call *Call) error {
+func (queryCodec) Decode(call *Call) error { return decodeForm(call, queryNames{}) }
+
+// decodeForm sets the call's operation and input from the parameters of a form.
+func decodeForm(call *Call, names naming) error {
 	if call.Service == nil {
 		return errors.New("an unsigned query request was not refused")
 	}
@@ -70,24 +80,24 @@ func (queryCodec) Decode(call *Call) error {
 		return call.Service.UnknownOperation(call.target)
 	}
 	call.Operation, call.Input = op, op.NewInput()
-	if err := decodeQuery(parameters, op.Input, call.Input, &call.violations); err != nil {
-		return &Error{Code: "MalformedInput", Message: "The parameters are not valid for " + op.Name + ": " + err.Error() + "."}
+	if err := decodeQuery(parameters, names, op.Input, call.Input, &call.violations); err != nil {
+		return &Error{Code: malformedInput, Message: "The parameters are not valid for " + op.Name + ": " + err.Error() + "."}
 	}
 	return nil
 }
 
 // Encode implements Codec.
 func (queryCodec) Encode(call *Call) (Response, error) {
-	out := reflect.ValueOf(call.Output)
-	if out.Kind() != reflect.Pointer || out.IsNil() {
-		return Response{}, fmt.Errorf("cannot encode %s: no value", call.Operation.Output.Name)
+	out, err := outputOf(call)
+	if err != nil {
+		return Response{}, err
 	}
 	var w xmlWriter
 	root := call.Operation.Name + "Response"
 	w.WriteString("<" + root + ` xmlns="` + call.Service.XMLNamespace + `">`)
 	if wrapper := call.Operation.ResultWrapper; wrapper != "" {
 		w.open(wrapper)
-		if err := w.members(call.Operation.Output, out.Elem(), 0); err != nil {
+		if err := w.members(call.Operation.Output, out, 0); err != nil {
 			return Response{}, err
 		}
 		w.close(wrapper)
@@ -97,6 +107,15 @@ func (queryCodec) Encode(call *Call) (Response, error) {
 	w.close("ResponseMetadata")
 	w.close(root)
 	return Response{Status: http.StatusOK, ContentType: "text/xml", Body: w.Bytes()}, nil
+}
+
+// outputOf is the structure that a call's output points to.
+func outputOf(call *Call) (reflect.Value, error) {
+	out := reflect.ValueOf(call.Output)
+	if out.Kind() != reflect.Pointer || out.IsNil() {
+		return reflect.Value{}, fmt.Errorf("cannot encode %s: no value", call.Operation.Output.Name)
+	}
+	return out.Elem(), nil
 }
 
 // EncodeError implements Codec.

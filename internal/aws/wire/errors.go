@@ -24,6 +24,9 @@ var refusals = map[sigv4.Kind]struct{ json, xml string }{
 // the request id, the report gets the text.
 func (m *Mux) wireError(call *Call, err error) *Error {
 	if v, ok := errors.AsType[*shape.Violations](err); ok {
+		if c, ok := call.errorCodec().(refuser); ok {
+			return c.refuse(call, v)
+		}
 		return &Error{Code: call.Service.ValidationCode, Message: v.Error()}
 	}
 	if s, ok := errors.AsType[*sigv4.Error](err); ok {
@@ -54,6 +57,11 @@ func (m *Mux) wireError(call *Call, err error) *Error {
 		Code: code, Status: http.StatusInternalServerError, Err: err,
 		Message: "The request failed because of an unexpected error on the server, which has logged it with request id " + call.ID + ".",
 	}
+}
+
+// refuser is a codec with its own words for violated constraints.
+type refuser interface {
+	refuse(call *Call, v *shape.Violations) *Error
 }
 
 // errorCodec is the codec that errors are written in; before one is known, the one that the request resembles.

@@ -156,7 +156,7 @@ func TestQueryDecode(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got everything
-	if err := decodeQuery(parameters, everythingModel.At(0), &got, new(shape.Violations)); err != nil {
+	if err := decodeQuery(parameters, queryNames{}, everythingModel.At(0), &got, new(shape.Violations)); err != nil {
 		t.Fatal(err)
 	}
 	want := everything{
@@ -188,7 +188,7 @@ func TestQueryErrors(t *testing.T) {
 		parameters := map[string]string{}
 		err := parseForm(parameters, form)
 		if err == nil {
-			err = decodeQuery(parameters, everythingModel.At(0), new(everything), new(shape.Violations))
+			err = decodeQuery(parameters, queryNames{}, everythingModel.At(0), new(everything), new(shape.Violations))
 		}
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.40s: got %v, want %s", form, err, want)
@@ -269,10 +269,52 @@ func FuzzQuery(f *testing.F) {
 			return
 		}
 		var got everything
-		if decodeQuery(parameters, everythingModel.At(0), &got, new(shape.Violations)) != nil {
+		if decodeQuery(parameters, queryNames{}, everythingModel.At(0), &got, new(shape.Violations)) != nil {
 			return
 		}
 		if err := new(xmlWriter).members(everythingModel.At(0), reflect.ValueOf(&got).Elem(), 0); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestEC2Query(t *testing.T) {
+	form := "Text=a&Names.2=y&Names.1=x&Items.1.Key=k&Items.3.Value=v&Nest.Text=in&Nest.Names.1=z&Flat.1=f&text=lower&Names.member.1=no"
+	parameters := map[string]string{}
+	if err := parseForm(parameters, form); err != nil {
+		t.Fatal(err)
+	}
+	var got everything
+	err := decodeQuery(parameters, ec2Names{}, everythingModel.At(0), &got, new(shape.Violations))
+	if err == nil || !strings.Contains(err.Error(), "list elements must be numbered from 1 at 'names'") {
+		t.Errorf("got %v", err)
+	}
+	delete(parameters, "Names.member.1")
+	got = everything{}
+	if err := decodeQuery(parameters, ec2Names{}, everythingModel.At(0), &got, new(shape.Violations)); err != nil {
+		t.Fatal(err)
+	}
+	want := everything{Text: new("a"), Names: []string{"x", "y"}, Items: []item{{Key: new("k")}, {Value: new("v")}}, Nested: &everything{Text: new("in"), Names: []string{"z"}}, Flat: []string{"f"}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// FuzzEC2Query: no form may panic, and what decodes must encode.
+func FuzzEC2Query(f *testing.F) {
+	f.Add("Text=a&Names.1=x&Items.1.Key=k&Nest.Nest.Count=1&Flat.1=f")
+	f.Add("Names.0=a&Names.x=1&.=&..=&a.=1&=1&Items.1=x&Names=&Nest=")
+	f.Fuzz(func(t *testing.T, form string) {
+		parameters := map[string]string{}
+		if parseForm(parameters, form) != nil {
+			return
+		}
+		var got everything
+		if decodeQuery(parameters, ec2Names{}, everythingModel.At(0), &got, new(shape.Violations)) != nil {
+			return
+		}
+		w := xmlWriter{emptyLists: true}
+		if err := w.members(everythingModel.At(0), reflect.ValueOf(&got).Elem(), 0); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -42,7 +42,7 @@ func NewMux(o Options, registrations ...Registration) (*Mux, error) {
 	if o.MaxBody == 0 {
 		o.MaxBody = DefaultMaxBody
 	}
-	m := &Mux{options: o, codecs: []Codec{jsonCodec{}, queryCodec{}}}
+	m := &Mux{options: o, codecs: []Codec{jsonCodec{}, queryCodec{}, ec2Codec{}}}
 	m.services.byTarget = make(map[string]*Registration)
 	m.services.list = make([]Registration, 0, len(registrations)) // never grows: the maps point into it
 	for i := range registrations {

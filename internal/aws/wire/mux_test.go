@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/funade/funade/internal/aws/api/apprunner"
+	"github.com/funade/funade/internal/aws/api/ec2"
 	"github.com/funade/funade/internal/aws/api/ecr"
 	"github.com/funade/funade/internal/aws/api/ecrpublic"
 	"github.com/funade/funade/internal/aws/api/funade"
@@ -178,6 +179,7 @@ func newMux(t testing.TB, seen *reports, now func() time.Time) *wire.Mux {
 		wire.Registration{Service: sts.Descriptor, Handler: toySTS{}},
 		wire.Registration{Service: iam.Descriptor, Handler: toyIAM{}},
 		wire.Registration{Service: funade.Descriptor, Handler: toyFunade{}},
+		wire.Registration{Service: ec2.Descriptor, Handler: toyEC2{}},
 	)
 	if err != nil {
 		t.Fatal(err)
@@ -230,7 +232,7 @@ func resign(as sigv4.Credentials, service, body string, at time.Time) func(*http
 func exchanges(now time.Time) []exchange {
 	arnBody := `{"ServiceArn":"` + arn + `"}`
 	stale := now.Add(-time.Hour)
-	return []exchange{
+	return append(ec2Exchanges(), []exchange{
 		{name: "json success", service: "apprunner", target: "AppRunner.ListServices", body: `{}`, status: 200,
 			want: `{"ServiceSummaryList":[{"ServiceName":"hello-eu-west-1-000000000000","ServiceArn":"` + arn + `","CreatedAt":1795359600.500,"Status":"RUNNING"}]}`},
 		{name: "required list is written", service: "apprunner", target: "AppRunner.DescribeCustomDomains", body: arnBody, status: 200, want: `"CustomDomains":[],"VpcDNSTargets":[]`},
@@ -259,7 +261,7 @@ func exchanges(now time.Time) []exchange {
 		{name: "other version", service: "sts", body: "Action=GetCallerIdentity&Version=2012-01-01", status: 400, want: `Could not find operation GetCallerIdentity for version 2012-01-01.`},
 		{name: "endless action", service: "sts", body: "Action=" + strings.Repeat("a", 100000), status: 400, want: "aaa… is not valid"},
 		{name: "no action", service: "sts", body: "Version=2011-06-15", status: 400, want: `<Code>MissingAction</Code>`},
-		{name: "unknown json service", service: "dynamodb", target: "DynamoDB_20120810.ListTables", body: `{}`, status: 400, want: `The service \"dynamodb\" is not available here. Services here: apprunner, ecr, ecr-public, funade, iam, logs, sts.`},
+		{name: "unknown json service", service: "dynamodb", target: "DynamoDB_20120810.ListTables", body: `{}`, status: 400, want: `The service \"dynamodb\" is not available here. Services here: apprunner, ec2, ecr, ecr-public, funade, iam, logs, sts.`},
 		{name: "unknown query service", service: "rds", body: "Action=DescribeDBInstances&Version=2014-10-31", status: 400, want: `<Code>InvalidAction</Code><Message>The service &#34;rds&#34; is not available here.`},
 		{name: "unknown rest service", service: "s3", body: "", status: 400, change: func(r *http.Request) { r.Method, r.URL.Path = "GET", "/bucket" }, want: `The service &#34;s3&#34; is not available here.`},
 		{name: "target of no service", service: "apprunner", target: "Foo.List", body: `{}`, status: 400, want: `The service \"Foo\" is not available here.`},
@@ -296,7 +298,7 @@ func exchanges(now time.Time) []exchange {
 		{name: "unclassified error", service: "apprunner", target: "AppRunner.ResumeService", body: arnBody, status: 500, want: `"InternalServiceErrorException"`, report: true},
 		{name: "no output", service: "apprunner", target: "AppRunner.DeleteService", body: arnBody, status: 500, want: `"InternalServiceErrorException"`, report: true},
 		{name: "broken key store", service: "sts", body: "Action=GetCallerIdentity", spoil: resign(sigv4.Credentials{AccessKeyID: "AKIDBROKEN", SecretAccessKey: "x"}, "sts", "Action=GetCallerIdentity", now), status: 500, want: `<Type>Receiver</Type><Code>InternalFailure</Code>`, report: true},
-	}
+	}...)
 }
 
 func TestExchanges(t *testing.T) {

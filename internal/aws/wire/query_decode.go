@@ -106,13 +106,33 @@ func (n *node) numbered() ([]*node, error) {
 	return nodes, nil
 }
 
+// naming is how a protocol names the parameters of a form.
+type naming interface {
+	// member is the name of a structure's member.
+	member(m *shape.Member) string
+	// flat reports whether a list's elements follow its own name.
+	flat(list *shape.Schema) bool
+}
+
+// queryNames are those of awsQuery.
+type queryNames struct{}
+
+func (queryNames) member(m *shape.Member) string {
+	if m.Schema.Kind == shape.List && m.Schema.Flattened && m.Schema.Element.Wire != "" {
+		return m.Schema.Element.Wire // flattened lists go by the name of their elements
+	}
+	return m.WireName("")
+}
+
+func (queryNames) flat(list *shape.Schema) bool { return list.Flattened }
+
 // decodeQuery fills a pointer to a generated struct from parameters. Unknown parameters are ignored.
-func decodeQuery(parameters map[string]string, s *shape.Schema, into any, found *shape.Violations) error {
+func decodeQuery(parameters map[string]string, names naming, s *shape.Schema, into any, found *shape.Violations) error {
 	root, err := newTree(parameters)
 	if err != nil {
 		return err
 	}
-	d := queryDecoder{found: found}
+	d := queryDecoder{names: names, found: found}
 	if err := d.structure(s, reflect.ValueOf(into).Elem(), root, 0); err != nil {
 		return d.trail.wrap(err)
 	}
@@ -120,6 +140,7 @@ func decodeQuery(parameters map[string]string, s *shape.Schema, into any, found 
 }
 
 type queryDecoder struct {
+	names naming
 	trail trail
 	found *shape.Violations
 }
@@ -130,11 +151,7 @@ func (d *queryDecoder) structure(s *shape.Schema, v reflect.Value, n *node, dept
 	}
 	for i := range s.Members {
 		m := &s.Members[i]
-		name := m.WireName("")
-		if m.Schema.Kind == shape.List && m.Schema.Flattened && m.Schema.Element.Wire != "" {
-			name = m.Schema.Element.Wire // flattened lists go by the name of their elements
-		}
-		child := n.child(name)
+		child := n.child(d.names.member(m))
 		if child == nil {
 			continue
 		}
@@ -192,7 +209,7 @@ func (d *queryDecoder) list(s *shape.Schema, v reflect.Value, n *node, depth int
 	if depth > maxDepth {
 		return errDepth
 	}
-	if !s.Flattened {
+	if !d.names.flat(s) {
 		n = n.child(s.Element.WireName("member"))
 	}
 	nodes, err := n.numbered()

@@ -13,7 +13,10 @@ import (
 )
 
 // xmlWriter writes elements without white space between them.
-type xmlWriter struct{ bytes.Buffer }
+type xmlWriter struct {
+	bytes.Buffer
+	emptyLists bool // write absent lists of the outermost structure as empty ones
+}
 
 func (w *xmlWriter) open(name string) { w.WriteString("<" + name + ">") }
 
@@ -34,7 +37,7 @@ func (w *xmlWriter) members(s *shape.Schema, v reflect.Value, depth int) error {
 	for i := range s.Members {
 		m := &s.Members[i]
 		field, ok := present(v.Field(i), m)
-		if !ok {
+		if !ok && !(w.emptyLists && depth == 0 && m.Schema.Kind == shape.List) {
 			continue
 		}
 		if err := w.element(m.WireName(""), m.Schema, field, depth+1); err != nil {

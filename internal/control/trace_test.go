@@ -16,6 +16,8 @@ import (
 // A trace tells one service's story, a line at a time; the runner and the keeper look after each line.
 //
 //	call OPERATION [error TEXT]   create, update, deploy, pause, resume, delete, cancel or rollback; error: it is refused
+//	call connect                  create, going out through a VPC connector whose subnet has 11 addresses
+//	addresses N                   N of the subnet's addresses are free
 //	push TAG                      an image is pushed to that tag of the service's repository
 //	image ready | lost TEXT | retry TEXT
 //	                              what becomes of the images asked for: there, never there, not there yet
@@ -83,6 +85,11 @@ func (tr *trace) do(verb, rest string) error {
 	switch verb {
 	case "call":
 		return tr.call(what, text)
+	case "addresses":
+		n, err := strconv.Atoi(what)
+		tr.network("x", "10.0.1.0/28")
+		tr.full(n)
+		return err
 	case "push":
 		tr.pushes++
 		return tr.Catalog().PutManifest(ctx, manifest(app.RepositoryKey{Scope: scope, Name: "hello"}, tr.pushes, what))
@@ -128,6 +135,13 @@ func (tr *trace) call(operation, expected string) (err error) {
 	switch operation {
 	case "create":
 		_, _, err = tr.CreateService(ctx, scope, CreateServiceInput{Name: "hello", Source: imageSource(hello)})
+	case "connect":
+		_, err = tr.CreateVPCConnector(ctx, scope, CreateVPCConnectorInput{Name: "shop", Subnets: []app.SubnetID{"subnet-xa"}})
+		if err == nil {
+			_, _, err = tr.CreateService(ctx, scope, CreateServiceInput{
+				Name: "hello", Source: imageSource(hello), Network: through(scope.ARN("apprunner", "vpcconnector/shop")),
+			})
+		}
 	case "update":
 		_, _, err = tr.UpdateService(ctx, scope, tr.arn, UpdateServiceInput{HealthCheck: &HealthCheckInput{Protocol: ptr("HTTP"), Path: ptr("/ok")}})
 	case "deploy":

@@ -35,62 +35,64 @@ type described[T any] struct {
 	filters map[string]func(T) []string
 }
 
-// describe returns the page of all, which is in a stable order, that a query selects. An unknown id, filter or token is an
+// maxFilterValues is how many values the filters of one call may have together (EC2 guide, "Filtering").
+const maxFilterValues = 200
+
+// describe returns the page of all that a query selects, in the order of the ids. An unknown id, filter or token is an
 // error. * and ? in a filter's value are wildcards, as in EC2; values are alternatives, filters must all match.
 func describe[T any](q query, all []T, d described[T]) (page []T, next *string, err error) {
-	byID := make(map[string]bool, len(q.ids))
-	for _, id := range q.ids {
-		byID[id] = false
+	if err := d.check(q.filters); err != nil {
+		return nil, nil, err
 	}
-	var kept []T
+	found := make(map[string]bool, len(q.ids))
+	for _, id := range q.ids {
+		found[id] = false
+	}
+	kept := []T{}
 	for _, item := range all {
 		if len(q.ids) > 0 {
-			if _, asked := byID[d.id(item)]; !asked {
+			if _, asked := found[d.id(item)]; !asked {
 				continue
 			}
-			byID[d.id(item)] = true
+			found[d.id(item)] = true
 		}
-		ok, err := d.matches(item, q.filters)
-		if err != nil {
-			return nil, nil, err
-		}
-		if ok {
+		if d.matches(item, q.filters) {
 			kept = append(kept, item)
 		}
 	}
 	for _, id := range q.ids {
-		if !byID[id] {
+		if !found[id] {
 			return nil, nil, wireError(q.missing(id))
 		}
 	}
-	if err := d.check(q.filters); err != nil {
-		return nil, nil, err
-	}
+	slices.SortStableFunc(kept, func(a, b T) int { return strings.Compare(d.id(a), d.id(b)) })
 	return d.page(q, kept)
 }
 
 // check refuses filters that are not known, also when there is nothing to filter.
 func (d described[T]) check(filters []api.Filter) error {
+	values := 0
 	for _, f := range filters {
+		values += len(f.Values)
 		name := member.Value(f.Name)
 		if _, ok := d.filters[name]; ok || d.tags != nil && (name == "tag-key" || name == "tag-value" || strings.HasPrefix(name, "tag:")) {
 			continue
 		}
 		return &wire.Error{Code: "InvalidParameterValue", Message: "The filter '" + name + "' is invalid"}
 	}
+	if values > maxFilterValues {
+		return &wire.Error{Code: "FilterLimitExceeded", Message: "The maximum number of filter values specified on a single call is " + decimal(maxFilterValues)}
+	}
 	return nil
 }
 
-func (d described[T]) matches(item T, filters []api.Filter) (bool, error) {
-	if err := d.check(filters); err != nil {
-		return false, err
-	}
+func (d described[T]) matches(item T, filters []api.Filter) bool {
 	for _, f := range filters {
 		if !anyMatches(d.values(item, member.Value(f.Name)), f.Values) {
-			return false, nil
+			return false
 		}
 	}
-	return true, nil
+	return true
 }
 
 func (d described[T]) values(item T, name string) []string {

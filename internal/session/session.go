@@ -75,12 +75,16 @@ type Conn struct {
 func New(rw io.ReadWriteCloser, in *bufio.Reader, idle time.Duration) *Conn {
 	c := &Conn{rw: rw, in: in, limit: idle, alive: time.NewTicker(aliveEvery), closed: make(chan struct{})}
 	c.gone = time.AfterFunc(goneAfter, func() { c.closeWith(errGone) })
+	c.gone.Stop() // it runs while somebody receives
 	if idle > 0 {
 		c.idle = time.AfterFunc(idle, func() { c.closeWith(ErrIdle) })
 	}
 	go c.keepAlive()
 	return c
 }
+
+// Done is closed when this end has closed the session, or found it broken while it sent.
+func (c *Conn) Done() <-chan struct{} { return c.closed }
 
 // keepAlive sends Alive until the session is closed.
 func (c *Conn) keepAlive() {
@@ -89,7 +93,8 @@ func (c *Conn) keepAlive() {
 		case <-c.closed:
 			return
 		case <-c.alive.C:
-			if c.Send(Alive, nil) != nil {
+			if err := c.Send(Alive, nil); err != nil {
+				c.closeWith(err)
 				return
 			}
 		}
@@ -128,17 +133,24 @@ func (c *Conn) why(err error) error {
 	return err
 }
 
-// seen notes that the other end is there, and that it had something to say.
-func (c *Conn) seen(k Kind, received bool) {
+// wait starts or stops the time after which the other end counts as gone: one that nobody listens to may be there.
+func (c *Conn) wait(receiving bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.cause != nil {
-		return
-	}
-	if received {
+	switch {
+	case c.cause != nil:
+	case receiving:
 		c.gone.Reset(goneAfter)
+	default:
+		c.gone.Stop()
 	}
-	if c.idle != nil && k != Alive {
+}
+
+// used notes that one of the ends had something to say.
+func (c *Conn) used(k Kind) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause == nil && c.idle != nil && k != Alive {
 		c.idle.Reset(c.limit)
 	}
 }
@@ -156,19 +168,21 @@ func (c *Conn) Send(k Kind, payload []byte) error {
 	if _, err := c.rw.Write(c.frame[:header+n]); err != nil {
 		return c.why(fmt.Errorf("cannot send frame: %w", err))
 	}
-	c.seen(k, false)
+	c.used(k)
 	return nil
 }
 
 // Receive returns the next frame that is not Alive. The payload is valid until the next call. io.EOF means that the
 // other end closed the connection between two frames.
 func (c *Conn) Receive() (Kind, []byte, error) {
+	defer c.wait(false)
 	for {
+		c.wait(true)
 		k, payload, err := read(c.in, c.payload[:])
 		if err != nil {
 			return 0, nil, c.why(err)
 		}
-		if c.seen(k, true); k != Alive {
+		if c.used(k); k != Alive {
 			return k, payload, nil
 		}
 	}

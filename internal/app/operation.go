@@ -77,14 +77,16 @@ const (
 	ToDeployment
 )
 
-// Event is one line of a service's life-cycle log, written in the transaction of the change it tells of
+// Event is one line of a service's or private host's life-cycle log, written in the transaction of the change it tells of
 // and shipped to the log store afterwards, in order, exactly once. Control is its only writer.
 type Event struct {
 	// Seq orders all events of the install; the store assigns it.
-	Seq       int64
-	Scope     Scope
-	Service   ServiceID
-	Name      string
+	Seq     int64
+	Scope   Scope
+	Service ServiceID
+	Name    string
+	// Host is set instead of Service and Name when it is about a private host.
+	Host      HostID
 	Operation OperationID
 	Target    EventTarget
 	At        time.Time

@@ -120,8 +120,11 @@ type line struct {
 
 // lines returns where an event is shown and in which words (apprunner guide, service logs).
 func lines(e app.Event) []line {
-	svc := app.Service{ID: e.Service, Scope: e.Scope, Name: e.Name}
+	svc, host := app.Service{ID: e.Service, Scope: e.Scope, Name: e.Name}, app.Host{ID: e.Host, Scope: e.Scope}
 	group := svc.ServiceLogGroup("service")
+	if e.Host != "" {
+		group = host.LogGroup()
+	}
 	var out []line
 	if e.Target&app.ToEvents != 0 {
 		out = append(out, line{app.LogStreamKey{Group: group, Stream: "events"}, app.LogEvent{Timestamp: e.At, Message: e.Message}})

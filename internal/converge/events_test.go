@@ -136,3 +136,13 @@ func TestEventsSurviveCrashes(t *testing.T) {
 		}
 	}
 }
+
+// TestEventsOfHosts: what is told of a private host goes to its own log group.
+func TestEventsOfHosts(t *testing.T) {
+	host := app.Host{ID: "i-0123456789abcdef0", Scope: scope}
+	got := lines(app.Event{Scope: scope, Host: host.ID, Target: app.ToEvents | app.ToDeployment, Message: "A session was opened."})
+	want := app.LogStreamKey{Group: app.LogGroupKey{Scope: scope, Name: "/aws/ec2/instance/i-0123456789abcdef0"}, Stream: "events"}
+	if len(got) != 1 || got[0].key != want || got[0].event.Message != "A session was opened." {
+		t.Errorf("got %+v; want one line in %v", got, want)
+	}
+}

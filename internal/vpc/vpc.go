@@ -83,3 +83,11 @@ type Sockets interface {
 	// ListeningPorts returns the TCP ports that something in the instance listens on, sorted.
 	ListeningPorts(ctx context.Context, id app.InterfaceID) ([]int, error)
 }
+
+// Inside acts in the place of an instance's processes: under its groups and routes, and with its resolvers.
+type Inside interface {
+	// DialFrom connects by TCP from inside the instance's network namespace.
+	DialFrom(ctx context.Context, id app.InterfaceID, addr netip.AddrPort) (net.Conn, error)
+	// LookupFrom returns the IPv4 addresses that the instance's resolvers know for a name.
+	LookupFrom(ctx context.Context, id app.InterfaceID, name string) ([]netip.Addr, error)
+}

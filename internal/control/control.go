@@ -77,14 +77,14 @@ func (c *Control) now() time.Time { return c.cfg.Now().UTC().Truncate(time.Milli
 
 // view reads in a scope whose built-in rows exist.
 func (c *Control) view(ctx context.Context, scope app.Scope, fn func(tx *store.Tx) error) error {
-	seeded := false
+	ready := false
 	err := c.store.View(ctx, func(tx *store.Tx) error {
-		if _, seeded = store.Scopes.Get(tx, scope); !seeded {
+		if ready = seeded(tx, scope); !ready {
 			return nil
 		}
 		return fn(tx)
 	})
-	if err != nil || seeded {
+	if err != nil || ready {
 		return err
 	}
 	return c.update(ctx, scope, fn)
@@ -93,19 +93,28 @@ func (c *Control) view(ctx context.Context, scope app.Scope, fn func(tx *store.T
 // update changes rows in a scope whose built-in rows exist.
 func (c *Control) update(ctx context.Context, scope app.Scope, fn func(tx *store.Tx) error) error {
 	return c.store.Update(ctx, func(tx *store.Tx) error {
-		if _, seeded := store.Scopes.Get(tx, scope); !seeded {
+		if !seeded(tx, scope) {
 			c.seed(tx, scope)
 		}
 		return fn(tx)
 	})
 }
 
+// seeded reports whether the scope's built-in configurations exist. Its row may be there before them, for its network.
+func seeded(tx *store.Tx, scope app.Scope) bool {
+	row, _ := store.Scopes.Get(tx, scope)
+	return row.LastRevisions != nil
+}
+
 // seed writes the rows that every account and region has from the start.
 func (c *Control) seed(tx *store.Tx, scope app.Scope) {
 	now := c.now()
-	store.Control.Scopes.Put(tx, app.ScopeRow{Scope: scope, CreatedAt: now, LastRevisions: map[string]int{
-		scalingName(app.DefaultConfigurationName): 1, observabilityName(app.DefaultConfigurationName): 1,
-	}})
+	row, ok := store.Scopes.Get(tx, scope)
+	if !ok {
+		row = app.ScopeRow{Scope: scope, CreatedAt: now}
+	}
+	row.LastRevisions = map[string]int{scalingName(app.DefaultConfigurationName): 1, observabilityName(app.DefaultConfigurationName): 1}
+	store.Control.Scopes.Put(tx, row)
 	store.Control.AutoScalings.Put(tx, app.AutoScaling{
 		ID: app.DefaultConfigurationID, Scope: scope, Name: app.DefaultConfigurationName, Revision: 1, Default: true, CreatedAt: now,
 		MaxConcurrency: app.DefaultMaxConcurrency, MinSize: app.DefaultMinSize, MaxSize: app.DefaultMaxSize,

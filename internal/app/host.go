@@ -52,7 +52,9 @@ type Host struct {
 }
 
 // LogGroup returns the key of the host's log group: what it writes, and the stream "events" about it.
-func (h *Host) LogGroup() LogGroupKey { return LogGroupKey{h.Scope, "/aws/ec2/instance/" + string(h.ID)} }
+func (h *Host) LogGroup() LogGroupKey {
+	return LogGroupKey{h.Scope, "/aws/ec2/instance/" + string(h.ID)}
+}
 
 // Volume is a folder on this machine that outlives the host it is attached to; control is its only writer.
 type Volume struct {

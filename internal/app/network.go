@@ -380,3 +380,6 @@ type VPCStatus struct {
 	Slot  int
 	Error string
 }
+
+// AllProtocols stands for every protocol in rules of security groups and ACLs.
+const AllProtocols = -1

@@ -95,6 +95,8 @@ type Direction struct {
 	Peers []Peer
 	// Rules are the rules it was made from, for explaining, sorted by id.
 	Rules []app.SecurityGroupRule
+	// lists are the addresses of rules that name a prefix list.
+	lists map[app.RuleID][]span
 }
 
 // Range is an inclusive range of IPv4 addresses.

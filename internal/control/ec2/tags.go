@@ -209,3 +209,13 @@ func (c *EC2) DescribeTags(ctx context.Context, scope app.Scope) ([]Tag, error) 
 	slices.SortStableFunc(out, func(a, b Tag) int { return strings.Compare(a.Resource, b.Resource) })
 	return out, err
 }
+
+// Missing makes the error for ids that do not exist: those of the kind with that prefix, such as vpc-.
+func Missing(prefix string) func(id string) error {
+	for _, k := range kinds {
+		if k.prefix == prefix {
+			return func(id string) error { return notFound(k.code, k.noun, id) }
+		}
+	}
+	panic("ec2: no kind has the prefix " + prefix)
+}

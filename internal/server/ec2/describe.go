@@ -6,6 +6,7 @@ import (
 	"hash/fnv"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/funade/funade/internal/app"
@@ -169,4 +170,24 @@ func (q query) fingerprint() string {
 		h.Write([]byte(member.Value(f.Name) + "\x00" + strings.Join(f.Values, "\x00") + "\x01"))
 	}
 	return hex.EncodeToString(h.Sum(nil))
+}
+
+// one makes a filter of the one value that an object has; the empty text is no value.
+func one[T any](of func(T) string) func(T) []string {
+	return func(item T) []string {
+		if v := of(item); v != "" {
+			return []string{v}
+		}
+		return nil
+	}
+}
+
+// flag makes a filter of true and false.
+func flag[T any](of func(T) bool) func(T) []string {
+	return func(item T) []string { return []string{strconv.FormatBool(of(item))} }
+}
+
+// fixed makes a filter of values that all objects have; without any, nothing matches it.
+func fixed[T any](values ...string) func(T) []string {
+	return func(T) []string { return values }
 }

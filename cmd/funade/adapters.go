@@ -21,6 +21,7 @@ import (
 	"github.com/funade/funade/internal/registry"
 	"github.com/funade/funade/internal/router"
 	"github.com/funade/funade/internal/secrets"
+	"github.com/funade/funade/internal/server/sessions"
 	"github.com/funade/funade/internal/vpc"
 )
 
@@ -48,6 +49,14 @@ type rootKeys struct{ *secrets.Keyring }
 func (k rootKeys) Rotate() (accessKeyID, secretAccessKey string, err error) {
 	key, err := k.Keyring.Rotate()
 	return key.AccessKeyID, key.Secret.Reveal(), err
+}
+
+// sessionExecer gives sessions the engine's processes.
+type sessionExecer struct{ engine.Execer }
+
+// Exec starts a process inside an instance.
+func (x sessionExecer) Exec(ctx context.Context, id app.InstanceID, e sessions.Exec) (sessions.Process, error) {
+	return x.Execer.Exec(ctx, id, engine.Exec(e))
 }
 
 // registryBlobs gives the registry the engine's content store.

@@ -38,6 +38,7 @@ import (
 	"github.com/funade/funade/internal/control"
 	controlec2 "github.com/funade/funade/internal/control/ec2"
 	"github.com/funade/funade/internal/control/operation"
+	"github.com/funade/funade/internal/control/reach"
 	"github.com/funade/funade/internal/converge"
 	"github.com/funade/funade/internal/engine/containerd"
 	"github.com/funade/funade/internal/logs"
@@ -53,6 +54,7 @@ import (
 	"github.com/funade/funade/internal/server/funade"
 	"github.com/funade/funade/internal/server/iam"
 	serverlogs "github.com/funade/funade/internal/server/logs"
+	"github.com/funade/funade/internal/server/sessions"
 	"github.com/funade/funade/internal/server/sts"
 	"github.com/funade/funade/internal/store"
 	"github.com/funade/funade/internal/vpc"
@@ -480,11 +482,14 @@ func (d *daemon) info() serverinfo.Info {
 
 // apiHandler puts together what answers at the API address.
 func (d *daemon) apiHandler() (http.Handler, error) {
-	extension := funade.New(d.control, funade.Install{
-		ID: d.install.ID, Version: version, Account: d.scope.Account, Region: d.scope.Region, Domain: d.config.Domain,
-		HTTPPort: port(d.listeners.http), HTTPSPort: port(d.listeners.https), RegistryHost: d.apiURL.Host,
-		CACertificate: string(d.authority.RootPEM()),
-	}, rootKeys{d.keys})
+	persons := sessions.New(sessionExecer{d.engine}, d.network, time.Now)
+	d.later(persons.Close)
+	extension := funade.New(funade.Config{Control: d.control, Networks: d.ec2, Sessions: persons, RootKey: rootKeys{d.keys},
+		Reach: reach.New(d.store, reach.Config{EgressAllow: d.config.DefaultEgressAllow}), Install: funade.Install{
+			ID: d.install.ID, Version: version, Account: d.scope.Account, Region: d.scope.Region, Domain: d.config.Domain,
+			HTTPPort: port(d.listeners.http), HTTPSPort: port(d.listeners.https), RegistryHost: d.apiURL.Host,
+			CACertificate: string(d.authority.RootPEM()),
+		}})
 	mux, err := wire.NewMux(wire.Options{
 		Verifier: sigv4.NewVerifier(signingKeys{d.keys}, time.Now),
 		Report: func(c *wire.Call, err error) {
@@ -505,7 +510,7 @@ func (d *daemon) apiHandler() (http.Handler, error) {
 	}
 	d.ready.install, d.ready.started = d.install.ID, time.Now()
 	d.ready.problems = d.problems
-	return server.Handler(mux.Handler(server.Chain(mux)...), d.registry, &d.ready), nil
+	return server.Handler(mux.Handler(server.Chain(mux)...), d.registry, persons, &d.ready), nil
 }
 
 // problems says what about this machine limits the install.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/funade/funade/internal/aws/wire"
+	"github.com/funade/funade/internal/server/sessions"
 )
 
 // HealthPath answers 200 with versions when everything is ready.
@@ -36,12 +37,14 @@ func Chain(m *wire.Mux) []wire.Step {
 	}
 }
 
-// Handler routes by path: the registry below /v2/ and /token, health, and the API for everything else.
-func Handler(api http.Handler, registry http.Handler, health http.Handler) http.Handler {
+// Handler routes by path: the registry below /v2/ and /token, sessions, health, and the API for everything else.
+func Handler(api, registry, session, health http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch path := r.URL.Path; {
 		case path == "/v2" || strings.HasPrefix(path, "/v2/") || path == "/token":
 			registry.ServeHTTP(w, r)
+		case strings.HasPrefix(path, sessions.Path):
+			session.ServeHTTP(w, r)
 		case path == HealthPath:
 			health.ServeHTTP(w, r)
 		default:

@@ -26,7 +26,9 @@ import (
 	"github.com/funade/funade/internal/aws/sigv4"
 	"github.com/funade/funade/internal/aws/wire"
 	"github.com/funade/funade/internal/control"
+	"github.com/funade/funade/internal/control/ec2"
 	"github.com/funade/funade/internal/control/operation"
+	"github.com/funade/funade/internal/control/reach"
 	"github.com/funade/funade/internal/logs"
 	"github.com/funade/funade/internal/server"
 	"github.com/funade/funade/internal/server/apprunner"
@@ -35,6 +37,7 @@ import (
 	"github.com/funade/funade/internal/server/funade"
 	"github.com/funade/funade/internal/server/iam"
 	serverlogs "github.com/funade/funade/internal/server/logs"
+	"github.com/funade/funade/internal/server/sessions"
 	"github.com/funade/funade/internal/server/sts"
 	"github.com/funade/funade/internal/store"
 )
@@ -59,6 +62,7 @@ type api struct {
 	runner    *operation.Runner
 	manifests *manifests
 	logs      *logs.Store
+	sessions  *sessions.Server
 	config    aws.Config
 }
 
@@ -95,6 +99,10 @@ func newAPI(t *testing.T) *api {
 	a := &api{t: t, store: st, control: c, runner: operation.NewRunner(st, time.Now, controlIDs), manifests: newManifests(c), logs: l}
 	a.runner.Strict = true
 	install := funade.Install{ID: "0000aaaa", Version: "v0", Account: account, Region: region, Domain: "apps.test", HTTPPort: 80, HTTPSPort: 443, RegistryHost: "localhost:4566"}
+	a.sessions = sessions.New(nil, nil, time.Now)
+	extension := funade.New(funade.Config{
+		Control: c, Networks: ec2.New(st, ec2.Config{}), Reach: reach.New(st, reach.Config{}), Sessions: a.sessions, Install: install, RootKey: rootKey{},
+	})
 	mux, err := wire.NewMux(wire.Options{
 		Verifier: sigv4.NewVerifier(keys{}, time.Now),
 		Report:   func(_ *wire.Call, err error) { t.Logf("5xx: %v", err) },
@@ -105,7 +113,7 @@ func newAPI(t *testing.T) *api {
 		wire.Registration{Service: apilogs.Descriptor, Handler: serverlogs.New(c, l, time.Now)},
 		wire.Registration{Service: apists.Descriptor, Handler: sts.Handler{}},
 		wire.Registration{Service: apiiam.Descriptor, Handler: iam.New(testTime)},
-		wire.Registration{Service: apifunade.Descriptor, Handler: funade.New(c, install, rootKey{})},
+		wire.Registration{Service: apifunade.Descriptor, Handler: extension},
 	)
 	if err != nil {
 		t.Fatal(err)

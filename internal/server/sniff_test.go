@@ -118,11 +118,11 @@ func TestHandlerRoutes(t *testing.T) {
 	part := func(name string) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, name) })
 	}
-	s := httptest.NewServer(server.Handler(part("api"), part("registry"), part("health")))
+	s := httptest.NewServer(server.Handler(part("api"), part("registry"), part("session"), part("health")))
 	defer s.Close()
 	for path, want := range map[string]string{
 		"/": "api", "/v2": "registry", "/v2/": "registry", "/v2/x/blobs/y": "registry", "/token": "registry",
-		"/token/x": "api", "/v22": "api", server.HealthPath: "health", server.HealthPath + "/x": "api",
+		"/token/x": "api", "/funade/session/x": "session", "/funade/session": "api", "/v22": "api", server.HealthPath: "health", server.HealthPath + "/x": "api",
 	} {
 		if _, got := get(t, s.Client(), s.URL+path); got != want {
 			t.Errorf("%s goes to %s, want %s", path, got, want)
@@ -152,7 +152,7 @@ func (d *deadlines) note(what string, at time.Time) error {
 
 func TestHandlerDeadlines(t *testing.T) {
 	nothing := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
-	h := server.Handler(nothing, nothing, nothing)
+	h := server.Handler(nothing, nothing, nothing, nothing)
 	for path, want := range map[string]string{"/": "read,write,flush,write none", "/v2/": "", server.HealthPath: ""} {
 		d := &deadlines{ResponseRecorder: httptest.NewRecorder()}
 		h.ServeHTTP(d, httptest.NewRequest("POST", path, nil))
@@ -168,7 +168,7 @@ func TestHandlerKeepsConnections(t *testing.T) {
 		w.Header().Set("Content-Length", "2")
 		io.WriteString(w, "ok")
 	})
-	s := httptest.NewServer(server.Handler(a, a, a))
+	s := httptest.NewServer(server.Handler(a, a, a, a))
 	defer s.Close()
 	conn, err := net.Dial("tcp", s.Listener.Addr().String())
 	if err != nil {

@@ -8,8 +8,11 @@ import (
 	"github.com/funade/funade/internal/app"
 	api "github.com/funade/funade/internal/aws/api/funade"
 	"github.com/funade/funade/internal/control"
+	"github.com/funade/funade/internal/control/ec2"
+	"github.com/funade/funade/internal/control/reach"
 	"github.com/funade/funade/internal/server/caller"
 	"github.com/funade/funade/internal/server/member"
+	"github.com/funade/funade/internal/server/sessions"
 )
 
 // Install describes this install to its clients.
@@ -31,17 +34,30 @@ type RootKey interface {
 	Rotate() (accessKeyID, secretAccessKey string, err error)
 }
 
+// Config is what the handler answers from.
+type Config struct {
+	Control  *control.Control
+	Networks *ec2.EC2
+	Reach    *reach.Reach
+	Sessions *sessions.Server
+	Install  Install
+	RootKey  RootKey
+}
+
 // Handler implements the generated handler of the extension service.
 type Handler struct {
 	api.Unimplemented
-	control *control.Control
-	install Install
-	rootKey RootKey
+	control  *control.Control
+	networks *ec2.EC2
+	reach    *reach.Reach
+	sessions *sessions.Server
+	install  Install
+	rootKey  RootKey
 }
 
 // New returns the handler.
-func New(c *control.Control, install Install, k RootKey) *Handler {
-	return &Handler{control: c, install: install, rootKey: k}
+func New(c Config) *Handler {
+	return &Handler{control: c.Control, networks: c.Networks, reach: c.Reach, sessions: c.Sessions, install: c.Install, rootKey: c.RootKey}
 }
 
 // CancelOperation asks the operation in flight to stop and roll back.

@@ -61,6 +61,9 @@ func New(st *store.Store, cfg Config) *EC2 {
 	return &EC2{st, cfg}
 }
 
+// Quotas returns the limits that bind.
+func (c *EC2) Quotas() Quotas { return c.cfg.Quotas }
+
 // now is the time that rows record: UTC, whole milliseconds.
 func (c *EC2) now() time.Time { return c.cfg.Now().UTC().Truncate(time.Millisecond) }
 

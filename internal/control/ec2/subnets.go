@@ -218,7 +218,7 @@ type SubnetAttributes struct {
 	HostnameType           *string
 }
 
-// ModifySubnetAttribute changes one attribute of a subnet.
+// ModifySubnetAttribute changes attributes of a subnet.
 func (c *EC2) ModifySubnetAttribute(ctx context.Context, scope app.Scope, id app.SubnetID, in SubnetAttributes) error {
 	return c.update(ctx, scope, func(tx *store.Tx) error {
 		s, err := findSubnet(tx, scope, id)

@@ -1,0 +1,299 @@
+package ec2
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+
+	"github.com/funade/funade/internal/app"
+	"github.com/funade/funade/internal/store"
+)
+
+// PrefixListDetail is a prefix list with its tags.
+type PrefixListDetail struct {
+	app.PrefixList
+	Tags app.Tags
+}
+
+// The states of a prefix list; its changes are complete at once.
+const (
+	listCreated  = "create-complete"
+	listModified = "modify-complete"
+	listRestored = "restore-complete"
+)
+
+// findPrefixList finds a prefix list of the scope, or one of AWS.
+func findPrefixList(tx *store.Tx, scope app.Scope, id app.PrefixListID) (app.PrefixList, error) {
+	l, ok := store.PrefixLists.Get(tx, id)
+	if !ok || l.Scope != scope && (l.Scope.Account != ownedBy || l.Scope.Region != scope.Region) {
+		return app.PrefixList{}, fail(app.KindNotFound, "InvalidPrefixListID.NotFound", "The prefix list ID '%s' does not exist", id)
+	}
+	return l, nil
+}
+
+// ownPrefixList is findPrefixList for changing.
+func ownPrefixList(tx *store.Tx, scope app.Scope, id app.PrefixListID) (app.PrefixList, error) {
+	l, err := findPrefixList(tx, scope, id)
+	if err == nil && l.Scope.Account == ownedBy {
+		err = fail(app.KindDenied, "UnauthorizedOperation", "The prefix list '%s' is AWS's and cannot be changed: make one of your own", id)
+	}
+	return l, err
+}
+
+// CreatePrefixListInput says what list to make.
+type CreatePrefixListInput struct {
+	Name, Family, ClientToken string
+	MaxEntries                int
+	Entries                   []PrefixEntryInput
+	Tags                      app.Tags
+}
+
+// PrefixEntryInput is an entry as a caller writes it.
+type PrefixEntryInput struct{ CIDR, Description string }
+
+func entries(family string, in []PrefixEntryInput) ([]app.PrefixEntry, error) {
+	var out []app.PrefixEntry
+	for _, e := range in {
+		p, err := netip.ParsePrefix(e.CIDR)
+		switch {
+		case err != nil:
+			return nil, fail(app.KindInvalidRequest, "InvalidParameterValue", "Value (%s) for parameter Cidr is invalid: give address/length, such as 192.0.2.0/24", e.CIDR)
+		case p.Addr().Is4() != (family == "IPv4"):
+			return nil, fail(app.KindInvalidRequest, "InvalidParameterValue", "The entry %s is not of the list's address family, %s", e.CIDR, family)
+		case len(e.Description) > 255:
+			return nil, fail(app.KindInvalidRequest, "InvalidParameterValue", "The description of %s has more than 255 characters", e.CIDR)
+		}
+		if slices.ContainsFunc(out, func(x app.PrefixEntry) bool { return x.CIDR == p.Masked() }) {
+			return nil, fail(app.KindInvalidRequest, "InvalidParameterValue", "The entry %s is given twice", e.CIDR)
+		}
+		out = append(out, app.PrefixEntry{CIDR: p.Masked(), Description: e.Description})
+	}
+	return out, nil
+}
+
+// CreatePrefixList makes a list; the same ClientToken again returns the one it made.
+func (c *EC2) CreatePrefixList(ctx context.Context, scope app.Scope, in CreatePrefixListInput) (PrefixListDetail, error) {
+	switch {
+	case in.Name == "" || len(in.Name) > 255 || len(in.Name) > 14 && in.Name[:14] == "com.amazonaws.":
+		return PrefixListDetail{}, fail(app.KindInvalidRequest, "InvalidParameterValue", "Value (%s) for parameter PrefixListName is invalid: give 1 to 255 characters that do not begin with com.amazonaws.", in.Name)
+	case in.Family != "IPv4" && in.Family != "IPv6":
+		return PrefixListDetail{}, fail(app.KindInvalidRequest, "InvalidParameterValue", "Value (%s) for parameter AddressFamily is invalid: give IPv4 or IPv6", in.Family)
+	}
+	list, err := entries(in.Family, in.Entries)
+	if err != nil {
+		return PrefixListDetail{}, err
+	}
+	if err := c.listSize(in.MaxEntries, len(list)); err != nil {
+		return PrefixListDetail{}, err
+	}
+	if err := checkTags(in.Tags); err != nil {
+		return PrefixListDetail{}, err
+	}
+	var out PrefixListDetail
+	err = c.update(ctx, scope, func(tx *store.Tx) error {
+		n := 0
+		for l := range store.PrefixListsByScope.Each(tx, scope) {
+			if n++; in.ClientToken != "" && l.ClientToken == in.ClientToken {
+				out = PrefixListDetail{l, Tags(tx, string(l.ID))}
+				return nil
+			}
+		}
+		if n >= c.cfg.Quotas.PrefixLists {
+			return fail(app.KindQuota, "PrefixListLimitExceeded", "The maximum number of prefix lists for the region has been reached: there are %d. Delete one first", n)
+		}
+		l := app.PrefixList{
+			ID: app.PrefixListID(c.cfg.IDs.Prefixed("pl")), Scope: scope, Name: in.Name, Family: in.Family, MaxEntries: in.MaxEntries,
+			Version: 1, Entries: list, State: listCreated, ClientToken: in.ClientToken, CreatedAt: c.now(),
+		}
+		store.Control.PrefixLists.Put(tx, l)
+		putTags(tx, string(l.ID), in.Tags)
+		out = PrefixListDetail{l, in.Tags}
+		return nil
+	})
+	return out, err
+}
+
+func (c *EC2) listSize(size, used int) error {
+	if limit := c.cfg.Quotas.EntriesPerPrefixList; size < 1 || size > limit {
+		return fail(app.KindInvalidRequest, "InvalidParameterValue", "Value (%d) for parameter MaxEntries is invalid: give 1 to %d", size, limit)
+	}
+	if used > size {
+		return fail(app.KindInvalidRequest, "PrefixListMaxEntriesExceeded", "You've reached the maximum number of entries for the prefix list: it has room for %d, and there would be %d. Raise MaxEntries", size, used)
+	}
+	return nil
+}
+
+// DescribePrefixLists returns the lists of the scope and those of AWS.
+func (c *EC2) DescribePrefixLists(ctx context.Context, scope app.Scope) (out []PrefixListDetail, err error) {
+	err = c.view(ctx, scope, func(tx *store.Tx) error {
+		for _, s := range []app.Scope{{Account: ownedBy, Region: scope.Region}, scope} {
+			for l := range store.PrefixListsByScope.Each(tx, s) {
+				out = append(out, PrefixListDetail{l, Tags(tx, string(l.ID))})
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// PrefixListEntries returns the entries of a version; 0 = the current one.
+func (c *EC2) PrefixListEntries(ctx context.Context, scope app.Scope, id app.PrefixListID, version int64) (out []app.PrefixEntry, err error) {
+	err = c.view(ctx, scope, func(tx *store.Tx) error {
+		l, err := findPrefixList(tx, scope, id)
+		if err != nil {
+			return err
+		}
+		out, err = versionOf(l, version)
+		return err
+	})
+	return out, err
+}
+
+func versionOf(l app.PrefixList, version int64) ([]app.PrefixEntry, error) {
+	switch {
+	case version == 0 || version == l.Version:
+		return l.Entries, nil
+	case version >= 1 && version <= int64(len(l.History)):
+		return l.History[version-1], nil
+	}
+	return nil, fail(app.KindNotFound, "InvalidPrefixListVersion.NotFound", "The prefix list '%s' has no version %d: its current one is %d", l.ID, version, l.Version)
+}
+
+// ModifyPrefixListInput changes a list; zero members stay as they are. Version is the one that the caller knows.
+type ModifyPrefixListInput struct {
+	Version    *int64
+	Name       string
+	Add        []PrefixEntryInput
+	Remove     []string
+	MaxEntries *int
+}
+
+// ModifyPrefixList changes a list. Changed entries make a new version; every rule that names the list follows.
+func (c *EC2) ModifyPrefixList(ctx context.Context, scope app.Scope, id app.PrefixListID, in ModifyPrefixListInput) (PrefixListDetail, error) {
+	return c.changePrefixList(ctx, scope, id, in.Version, func(l *app.PrefixList) error {
+		l.State = listModified
+		if in.Name != "" {
+			l.Name = in.Name
+		}
+		if in.MaxEntries != nil {
+			l.MaxEntries = *in.MaxEntries
+		}
+		added, err := entries(l.Family, in.Add)
+		if err != nil || len(added)+len(in.Remove) == 0 {
+			return err
+		}
+		list := slices.Clone(l.Entries)
+		for _, text := range in.Remove {
+			p, err := netip.ParsePrefix(text)
+			n := slices.IndexFunc(list, func(e app.PrefixEntry) bool { return e.CIDR == p.Masked() })
+			if err != nil || n < 0 {
+				return fail(app.KindNotFound, "InvalidParameterValue", "The entry %s is not in the prefix list '%s'", text, l.ID)
+			}
+			list = slices.Delete(list, n, n+1)
+		}
+		for _, e := range added {
+			if n := slices.IndexFunc(list, func(x app.PrefixEntry) bool { return x.CIDR == e.CIDR }); n >= 0 {
+				list[n] = e // a new description
+				continue
+			}
+			list = append(list, e)
+		}
+		renew(l, list)
+		return nil
+	})
+}
+
+// renew makes entries the next version of a list.
+func renew(l *app.PrefixList, list []app.PrefixEntry) {
+	l.History = append(l.History[:len(l.History):len(l.History)], l.Entries)
+	l.Entries = list
+	l.Version++
+}
+
+// RestorePrefixList makes the entries of an earlier version the next one.
+func (c *EC2) RestorePrefixList(ctx context.Context, scope app.Scope, id app.PrefixListID, previous, current int64) (PrefixListDetail, error) {
+	return c.changePrefixList(ctx, scope, id, &current, func(l *app.PrefixList) error {
+		list, err := versionOf(*l, previous)
+		if err != nil {
+			return err
+		}
+		l.State = listRestored
+		renew(l, list)
+		return nil
+	})
+}
+
+func (c *EC2) changePrefixList(ctx context.Context, scope app.Scope, id app.PrefixListID, version *int64, change func(*app.PrefixList) error) (PrefixListDetail, error) {
+	var out PrefixListDetail
+	err := c.update(ctx, scope, func(tx *store.Tx) error {
+		l, err := ownPrefixList(tx, scope, id)
+		if err != nil {
+			return err
+		}
+		if version != nil && *version != l.Version {
+			return fail(app.KindInvalidState, "PrefixListVersionMismatch", "The prefix list '%s' has version %d, not %d: read it again", id, l.Version, *version)
+		}
+		if err := change(&l); err != nil {
+			return err
+		}
+		if err := c.listSize(l.MaxEntries, len(l.Entries)); err != nil {
+			return err
+		}
+		store.Control.PrefixLists.Put(tx, l)
+		for r := range store.RulesByPrefixList.Each(tx, id) {
+			g, _ := store.SecurityGroups.Get(tx, r.Group)
+			if err := c.rulesFit(tx, g); err != nil {
+				return err
+			}
+		}
+		out = PrefixListDetail{l, Tags(tx, string(id))}
+		return nil
+	})
+	return out, err
+}
+
+// PrefixListUses returns the ids of the groups and route tables that name a list.
+func (c *EC2) PrefixListUses(ctx context.Context, scope app.Scope, id app.PrefixListID) (out []string, err error) {
+	err = c.view(ctx, scope, func(tx *store.Tx) error {
+		if _, err := findPrefixList(tx, scope, id); err != nil {
+			return err
+		}
+		out = listUses(tx, scope, id)
+		return nil
+	})
+	return out, err
+}
+
+func listUses(tx *store.Tx, scope app.Scope, id app.PrefixListID) (out []string) {
+	for r := range store.RulesByPrefixList.Each(tx, id) {
+		if r.Scope == scope && !slices.Contains(out, string(r.Group)) {
+			out = append(out, string(r.Group))
+		}
+	}
+	for t := range store.RouteTablesByScope.Each(tx, scope) {
+		if slices.ContainsFunc(t.Routes, func(r app.Route) bool { return r.PrefixList == id }) {
+			out = append(out, string(t.ID))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// DeletePrefixList removes a list that nothing names, and returns it.
+func (c *EC2) DeletePrefixList(ctx context.Context, scope app.Scope, id app.PrefixListID) (PrefixListDetail, error) {
+	var out PrefixListDetail
+	err := c.update(ctx, scope, func(tx *store.Tx) error {
+		l, err := ownPrefixList(tx, scope, id)
+		if err != nil {
+			return err
+		}
+		if uses := listUses(tx, scope, id); len(uses) > 0 {
+			return fail(app.KindInvalidState, "DependencyViolation", "The prefix list '%s' is in use by %s: remove its rules and routes first", id, uses[0])
+		}
+		out = PrefixListDetail{l, Tags(tx, string(id))}
+		store.Control.PrefixLists.Delete(tx, id)
+		deleteTags(tx, string(id))
+		return nil
+	})
+	return out, err
+}

@@ -1,0 +1,377 @@
+package ec2
+
+import (
+	"context"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/funade/funade/internal/app"
+	"github.com/funade/funade/internal/store"
+)
+
+// RuleInput is one rule as a caller writes it; exactly one of CIDR, PrefixList, Peer and PeerName is set.
+type RuleInput struct {
+	// Protocol is a name or a number; From and To are nil when absent.
+	Protocol    string
+	From, To    *int
+	CIDR        string // IPv4 or IPv6
+	PrefixList  app.PrefixListID
+	Peer        app.GroupID
+	PeerName    string
+	PeerAccount app.AccountID
+	Description string
+}
+
+var ruleText = regexp.MustCompile(`^[a-zA-Z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{0,255}$`)
+
+var protocolNumbers = map[string]int{"all": app.AllProtocols, "icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58}
+
+// ParseProtocol reads a protocol's name or number; -1 is everything.
+func ParseProtocol(text string) (int, error) {
+	if n, ok := protocolNumbers[strings.ToLower(text)]; ok {
+		return n, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < app.AllProtocols || n > 255 {
+		return 0, fail(app.KindInvalidRequest, "InvalidParameterValue", "Invalid value '%s' for IP protocol. Unknown protocol: give tcp, udp, icmp, icmpv6, a number from 0 to 255, or -1", text)
+	}
+	return n, nil
+}
+
+// rule turns what a caller wrote into a rule of the group, without an id.
+func (in RuleInput) rule(tx *store.Tx, g app.SecurityGroup, egress bool) (app.SecurityGroupRule, error) {
+	r := app.SecurityGroupRule{Scope: g.Scope, Group: g.ID, Egress: egress, Description: in.Description}
+	if in.Protocol == "" {
+		return r, fail(app.KindInvalidRequest, "MissingParameter", "The request must contain the parameter ipProtocol")
+	}
+	if !ruleText.MatchString(in.Description) {
+		return r, fail(app.KindInvalidRequest, "InvalidParameterValue", "Invalid rule description '%s'. Valid descriptions are strings less than 256 characters from the following set: a-zA-Z0-9. _-:/()#,@[]+=&;{}!$*", in.Description)
+	}
+	var err error
+	if r.Protocol, err = ParseProtocol(in.Protocol); err != nil {
+		return r, err
+	}
+	if r.FromPort, r.ToPort, err = in.ports(r.Protocol); err != nil {
+		return r, err
+	}
+	err = in.peer(tx, g, &r)
+	return r, err
+}
+
+// ports checks the ports of a rule; protocols without ports have -1 and -1.
+func (in RuleInput) ports(protocol int) (from, to int, err error) {
+	switch protocol {
+	case 6, 17:
+		if in.From == nil || in.To == nil {
+			return 0, 0, fail(app.KindInvalidRequest, "InvalidParameterValue", "Invalid value 'Must specify both from and to ports with TCP/UDP.' for portRange.")
+		}
+		from, to = *in.From, *in.To
+		if from == -1 && to == -1 {
+			return 0, 65535, nil
+		}
+		if from < 0 || from > to || to > 65535 {
+			return 0, 0, fail(app.KindInvalidRequest, "InvalidParameterValue", "Invalid TCP/UDP port range (%d:%d): give ports from 0 to 65535, the lower one first", from, to)
+		}
+		return from, to, nil
+	case 1, 58:
+		from, to = -1, -1
+		if in.From != nil {
+			from = *in.From
+		}
+		if in.To != nil {
+			to = *in.To
+		}
+		if from < -1 || from > 255 || to < -1 || to > 255 || from == -1 && to != -1 {
+			return 0, 0, fail(app.KindInvalidRequest, "InvalidParameterValue", "ICMP code (%d) or type (%d) is invalid: each is from 0 to 255, or -1 for any", to, from)
+		}
+		return from, to, nil
+	}
+	return allPorts, allPorts, nil
+}
+
+func (in RuleInput) peer(tx *store.Tx, g app.SecurityGroup, r *app.SecurityGroupRule) error {
+	switch {
+	case in.CIDR != "":
+		p, err := netip.ParsePrefix(in.CIDR)
+		if err != nil {
+			return fail(app.KindInvalidRequest, "InvalidParameterValue", "CIDR block %s is malformed: give address/length, such as 10.0.0.0/8", in.CIDR)
+		}
+		r.CIDR = p.Masked()
+	case in.PrefixList != "":
+		l, err := findPrefixList(tx, g.Scope, in.PrefixList)
+		if err != nil {
+			return err
+		}
+		r.PrefixList = l.ID
+	case in.Peer != "" || in.PeerName != "":
+		return in.group(tx, g, r)
+	default:
+		return fail(app.KindInvalidRequest, "MissingParameter", "The request must contain a peer: a CIDR block, a prefix list or a security group")
+	}
+	return nil
+}
+
+func (in RuleInput) group(tx *store.Tx, g app.SecurityGroup, r *app.SecurityGroupRule) error {
+	peer, ok := store.SecurityGroups.Get(tx, in.Peer)
+	if in.Peer == "" {
+		peer, ok = groupNamed(tx, g.VPC, in.PeerName)
+	}
+	name := in.PeerName + string(in.Peer)
+	if in.PeerAccount != "" && in.PeerAccount != g.Scope.Account || !ok || peer.Scope != g.Scope {
+		return fail(app.KindNotFound, "InvalidGroup.NotFound", "The security group '%s' does not exist", name)
+	}
+	if peer.VPC != g.VPC {
+		return fail(app.KindNotFound, "InvalidGroup.NotFound", "You have specified two resources that belong to different networks: %s is of %s and %s of %s", g.ID, g.VPC, peer.ID, peer.VPC)
+	}
+	r.Peer, r.PeerAccount = peer.ID, in.PeerAccount
+	return nil
+}
+
+// same reports whether two rules of a group allow the same.
+func same(a, b app.SecurityGroupRule) bool {
+	return a.Egress == b.Egress && a.Protocol == b.Protocol && a.FromPort == b.FromPort && a.ToPort == b.ToPort &&
+		a.CIDR == b.CIDR && a.PrefixList == b.PrefixList && a.Peer == b.Peer
+}
+
+func findSame(tx *store.Tx, r app.SecurityGroupRule) (app.SecurityGroupRule, bool) {
+	for have := range store.RulesByGroup.Each(tx, r.Group) {
+		if same(have, r) {
+			return have, true
+		}
+	}
+	return r, false
+}
+
+// ruleWords is a rule as EC2's errors show it.
+func ruleWords(r app.SecurityGroupRule) string {
+	peer := string(r.Peer) + string(r.PrefixList)
+	if r.CIDR.IsValid() {
+		peer = r.CIDR.String()
+	}
+	words := "peer: " + peer + ", "
+	switch r.Protocol {
+	case app.AllProtocols:
+		words += "ALL, "
+	case 6, 17:
+		words += strings.ToUpper(protocolName(r.Protocol)) + ", from port: " + strconv.Itoa(r.FromPort) + ", to port: " + strconv.Itoa(r.ToPort) + ", "
+	case 1, 58:
+		words += strings.ToUpper(protocolName(r.Protocol)) + ", type: " + strconv.Itoa(r.FromPort) + ", code: " + strconv.Itoa(r.ToPort) + ", "
+	default:
+		words += "protocol: " + strconv.Itoa(r.Protocol) + ", "
+	}
+	return words + "ALLOW"
+}
+
+func protocolName(n int) string {
+	for name, number := range protocolNumbers {
+		if number == n && n != app.AllProtocols {
+			return name
+		}
+	}
+	return strconv.Itoa(n)
+}
+
+// AuthorizeRules adds rules to a group, all or none.
+func (c *EC2) AuthorizeRules(ctx context.Context, scope app.Scope, ref GroupRef, egress bool, rules []RuleInput, tags app.Tags) ([]RuleDetail, error) {
+	if err := checkTags(tags); err != nil {
+		return nil, err
+	}
+	if len(rules) == 0 {
+		return nil, fail(app.KindInvalidRequest, "MissingParameter", "Either 'ipPermissions' or the parameters of one rule should be provided.")
+	}
+	var out []RuleDetail
+	err := c.update(ctx, scope, func(tx *store.Tx) error {
+		g, err := ref.find(tx, scope)
+		if err != nil {
+			return err
+		}
+		for _, in := range rules {
+			r, err := in.rule(tx, g, egress)
+			if err != nil {
+				return err
+			}
+			if _, exists := findSame(tx, r); exists {
+				return fail(app.KindExists, "InvalidPermission.Duplicate", "the specified rule \"%s\" already exists", ruleWords(r))
+			}
+			r.ID, r.CreatedAt = app.RuleID(c.cfg.IDs.Prefixed("sgr")), c.now()
+			store.Control.SecurityGroupRules.Put(tx, r)
+			putTags(tx, string(r.ID), tags)
+			out = append(out, RuleDetail{r, g.VPC, tags})
+		}
+		return c.rulesFit(tx, g)
+	})
+	return out, err
+}
+
+// rulesFit checks a group's quotas: rules of each direction and family, a prefix list weighing its MaxEntries.
+func (c *EC2) rulesFit(tx *store.Tx, g app.SecurityGroup) error {
+	limit := c.cfg.Quotas.RulesPerGroup
+	for _, d := range []struct {
+		egress bool
+		word   string
+	}{{false, "inbound"}, {true, "outbound"}} {
+		v4, v6 := weigh(tx, g.ID, d.egress)
+		if max(v4, v6) > limit {
+			return fail(app.KindQuota, "RulesPerSecurityGroupLimitExceeded", "The maximum number of rules per security group has been reached: %s would have %d %s rules, and %d are allowed. A prefix list weighs its MaxEntries", g.ID, max(v4, v6), d.word, limit)
+		}
+	}
+	return nil
+}
+
+func weigh(tx *store.Tx, g app.GroupID, egress bool) (v4, v6 int) {
+	for r := range store.RulesByGroup.Each(tx, g) {
+		if r.Egress != egress {
+			continue
+		}
+		weight, six := 1, r.CIDR.IsValid() && r.CIDR.Addr().Is6()
+		if r.PrefixList != "" {
+			l, _ := store.PrefixLists.Get(tx, r.PrefixList)
+			weight, six = max(l.MaxEntries, 1), l.Family == "IPv6"
+		}
+		if six {
+			v6 += weight
+		} else {
+			v4 += weight
+		}
+	}
+	return v4, v6
+}
+
+// RevokeRules removes rules that look like these. Of rules that are not there: in the default VPC they are returned and the
+// others are removed; elsewhere it is an error and nothing is removed.
+func (c *EC2) RevokeRules(ctx context.Context, scope app.Scope, ref GroupRef, egress bool, rules []RuleInput) (unknown []RuleInput, err error) {
+	err = c.update(ctx, scope, func(tx *store.Tx) error {
+		g, err := ref.find(tx, scope)
+		if err != nil {
+			return err
+		}
+		v, err := findVPC(tx, scope, g.VPC)
+		if err != nil {
+			return err
+		}
+		for _, in := range rules {
+			r, err := in.rule(tx, g, egress)
+			if err != nil {
+				return err
+			}
+			have, ok := findSame(tx, r)
+			switch {
+			case ok:
+				dropRule(tx, have.ID)
+			case v.Default:
+				unknown = append(unknown, in)
+			default:
+				return fail(app.KindNotFound, "InvalidPermission.NotFound", "The specified rule does not exist in this security group: %s", ruleWords(r))
+			}
+		}
+		return nil
+	})
+	return unknown, err
+}
+
+// RevokeRulesByID removes rules by their ids, all or none.
+func (c *EC2) RevokeRulesByID(ctx context.Context, scope app.Scope, ref GroupRef, egress bool, ids []app.RuleID) error {
+	return c.update(ctx, scope, func(tx *store.Tx) error {
+		g, err := ref.find(tx, scope)
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			r, err := findRule(tx, g, id)
+			if err != nil {
+				return err
+			}
+			if r.Egress != egress {
+				return fail(app.KindInvalidRequest, "InvalidSecurityGroupRuleId.NotFound", "The security group rule ID '%s' is of the other direction: use RevokeSecurityGroup%s", id, map[bool]string{true: "Egress", false: "Ingress"}[r.Egress])
+			}
+			dropRule(tx, id)
+		}
+		return nil
+	})
+}
+
+func dropRule(tx *store.Tx, id app.RuleID) {
+	store.Control.SecurityGroupRules.Delete(tx, id)
+	deleteTags(tx, string(id))
+}
+
+func findRule(tx *store.Tx, g app.SecurityGroup, id app.RuleID) (app.SecurityGroupRule, error) {
+	r, ok := store.SecurityGroupRules.Get(tx, id)
+	if !ok || r.Group != g.ID {
+		return r, fail(app.KindNotFound, "InvalidSecurityGroupRuleId.NotFound", "The security group rule ID '%s' does not exist in %s", id, g.ID)
+	}
+	return r, nil
+}
+
+// ModifyRules replaces rules, which keep their ids and directions.
+func (c *EC2) ModifyRules(ctx context.Context, scope app.Scope, group app.GroupID, rules map[app.RuleID]RuleInput) error {
+	return c.update(ctx, scope, func(tx *store.Tx) error {
+		g, err := findGroup(tx, scope, group)
+		if err != nil {
+			return err
+		}
+		for id, in := range rules {
+			old, err := findRule(tx, g, id)
+			if err != nil {
+				return err
+			}
+			r, err := in.rule(tx, g, old.Egress)
+			if err != nil {
+				return err
+			}
+			if other, exists := findSame(tx, r); exists && other.ID != id {
+				return fail(app.KindExists, "InvalidPermission.Duplicate", "the specified rule \"%s\" already exists", ruleWords(r))
+			}
+			r.ID, r.CreatedAt = id, old.CreatedAt
+			store.Control.SecurityGroupRules.Put(tx, r)
+		}
+		return c.rulesFit(tx, g)
+	})
+}
+
+// DescribeRulesAs sets the descriptions of rules that look like these.
+func (c *EC2) DescribeRulesAs(ctx context.Context, scope app.Scope, ref GroupRef, egress bool, rules []RuleInput) error {
+	return c.update(ctx, scope, func(tx *store.Tx) error {
+		g, err := ref.find(tx, scope)
+		if err != nil {
+			return err
+		}
+		for _, in := range rules {
+			r, err := in.rule(tx, g, egress)
+			if err != nil {
+				return err
+			}
+			have, ok := findSame(tx, r)
+			if !ok {
+				return fail(app.KindNotFound, "InvalidPermission.NotFound", "The specified rule does not exist in this security group: %s", ruleWords(r))
+			}
+			have.Description = in.Description
+			store.Control.SecurityGroupRules.Put(tx, have)
+		}
+		return nil
+	})
+}
+
+// DescribeRulesByID sets the descriptions of rules by their ids.
+func (c *EC2) DescribeRulesByID(ctx context.Context, scope app.Scope, ref GroupRef, texts map[app.RuleID]string) error {
+	return c.update(ctx, scope, func(tx *store.Tx) error {
+		g, err := ref.find(tx, scope)
+		if err != nil {
+			return err
+		}
+		for id, text := range texts {
+			r, err := findRule(tx, g, id)
+			if err != nil {
+				return err
+			}
+			if !ruleText.MatchString(text) {
+				return fail(app.KindInvalidRequest, "InvalidParameterValue", "Invalid rule description '%s': at most 255 of a-zA-Z0-9. _-:/()#,@[]+=&;{}!$*", text)
+			}
+			r.Description = text
+			store.Control.SecurityGroupRules.Put(tx, r)
+		}
+		return nil
+	})
+}

@@ -246,15 +246,23 @@ func TestPausedAndDeletedServicesHaveNoInterfaces(t *testing.T) {
 	}
 }
 
-// full takes every address of subnet-xa but n.
-func (b *bench) full(free int) {
+// full leaves services n addresses of subnet-xa, those that they have among them; somebody else takes the rest.
+func (b *bench) full(n int) {
 	b.t.Helper()
 	err := b.store.Update(ctx, func(tx *store.Tx) error {
-		n := app.NetworkInterface{ID: "eni-00000000000000bad", Scope: scope, VPC: "vpc-x", Subnet: "subnet-xa", Zone: "us-east-1a"}
-		for k := range 11 - free {
-			n.Addresses = append(n.Addresses, netip.AddrFrom4([4]byte{10, 0, 1, byte(14 - k)}))
+		other := app.NetworkInterface{ID: "eni-00000000000000bad", Scope: scope, VPC: "vpc-x", Subnet: "subnet-xa", Zone: "us-east-1a"}
+		ours := map[netip.Addr]bool{}
+		for i := range store.NetworkInterfaces.All(tx) {
+			if i.Kind == app.InterfaceOfInstance {
+				ours[i.Addresses[0]] = true
+			}
 		}
-		store.Control.NetworkInterfaces.Put(tx, n)
+		for k := byte(4); k < 15 && len(other.Addresses) < 11-n; k++ {
+			if a := netip.AddrFrom4([4]byte{10, 0, 1, k}); !ours[a] {
+				other.Addresses = append(other.Addresses, a)
+			}
+		}
+		store.Control.NetworkInterfaces.Put(tx, other)
 		return nil
 	})
 	if err != nil {

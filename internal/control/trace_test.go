@@ -17,7 +17,7 @@ import (
 //
 //	call OPERATION [error TEXT]   create, update, deploy, pause, resume, delete, cancel or rollback; error: it is refused
 //	call connect                  create, going out through a VPC connector whose subnet has 11 addresses
-//	addresses N                   N of the subnet's addresses are free
+//	addresses N                   others leave N of the subnet's addresses
 //	push TAG                      an image is pushed to that tag of the service's repository
 //	image ready | lost TEXT | retry TEXT
 //	                              what becomes of the images asked for: there, never there, not there yet

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/funade/funade/internal/app"
+	"github.com/funade/funade/internal/control/eni"
 	"github.com/funade/funade/internal/control/operation"
 	"github.com/funade/funade/internal/store"
 )
@@ -200,10 +201,8 @@ func full(tx *store.Tx, rev app.Revision) bool {
 	connector, ok := operation.Connector(tx, rev.Config)
 	free := 0
 	for _, subnet := range connector.Subnets {
-		free += 11
-		for n := range store.NetworkInterfacesBySubnet.Each(tx, subnet) {
-			free -= len(n.Addresses)
-		}
+		row, _ := store.Subnets.Get(tx, subnet)
+		free += eni.Free(tx, row)
 	}
 	return ok && free == 0
 }

@@ -16,9 +16,6 @@ import (
 // managedTag marks the network interfaces that App Runner makes (apprunner guide, "Enabling VPC access for outgoing traffic").
 const managedTag = "AWSAppRunnerManaged"
 
-// reservedInSubnet is how many addresses of a subnet are nobody's: base, router, DNS, future and broadcast.
-const reservedInSubnet = 5
-
 // Connector returns the VPC connector that a configuration names, deleted ones too; false when it names none that is known.
 func Connector(tx *store.Tx, config app.ServiceConfig) (app.VPCConnector, bool) {
 	arn := config.Network.VpcConnectorARN
@@ -99,10 +96,7 @@ func sites(tx *store.Tx, svc *app.Service, subnets []app.Subnet) []site {
 	}
 	out := make([]site, len(subnets))
 	for n, s := range subnets {
-		out[n] = site{Subnet: s, mine: bySubnet[s.ID], inZone: byZone[s.Zone], free: 1<<(32-s.CIDR.Bits()) - reservedInSubnet}
-		for i := range store.NetworkInterfacesBySubnet.Each(tx, s.ID) {
-			out[n].free -= len(i.Addresses)
-		}
+		out[n] = site{Subnet: s, mine: bySubnet[s.ID], inZone: byZone[s.Zone], free: eni.Free(tx, s)}
 	}
 	return out
 }

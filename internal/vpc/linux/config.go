@@ -37,8 +37,20 @@ type Config struct {
 	DNSUpstreams []netip.AddrPort
 	// MaxFlows bounds the connections that one instance may have open to the outside at a time; 0 means 4096.
 	MaxFlows int
-	Logger   *slog.Logger
+	// RevokedFlows says what happens to connections inside VPCs that the rules no longer allow.
+	RevokedFlows RevokedFlows
+	Logger       *slog.Logger
 }
+
+// RevokedFlows is the fate of established connections that a change of rules would not have let begin.
+type RevokedFlows int
+
+// The fates.
+const (
+	AfterGrace RevokedFlows = iota // cut five seconds after the change, unless another change allows them again
+	Now                            // cut with the change
+	Keep                           // left alone, as on AWS
+)
 
 const (
 	defaultMaxFlows = 4096

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -133,7 +134,7 @@ func TestRebootIsRecoveredFrom(t *testing.T) {
 		t.Fatal(err)
 	}
 	d = openPlane(t, c)
-	if after := attach(t, d, dataplanetest.Interface(0)); after != before {
+	if after := attach(t, d, dataplanetest.Interface(0)); !reflect.DeepEqual(after, before) {
 		t.Errorf("Attach = %+v, before the reboot %+v", after, before)
 	}
 	if l, err := d.List(t.Context()); err != nil || len(l) != 1 {
@@ -155,7 +156,7 @@ func TestAnInterfaceMovesToAnotherSlot(t *testing.T) {
 			t.Errorf("%s at %v meets %s", a.ID, a.Address, got)
 		}
 	}
-	if l, err := d.List(t.Context()); err != nil || len(l) != 2 || l[0] != a {
+	if l, err := d.List(t.Context()); err != nil || len(l) != 2 || !reflect.DeepEqual(l[0], a) {
 		t.Errorf("List = %+v, %v", l, err)
 	}
 }

@@ -16,7 +16,6 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"github.com/funade/funade/internal/app"
 	"github.com/funade/funade/internal/base/failpoint"
@@ -41,6 +40,14 @@ type Dataplane struct {
 	closed   bool
 	allow    []netip.Prefix
 	problems []string
+	routers  map[app.VPCID]*router
+	uplinks  map[app.VPCID]int // slots of the routers that may send
+	lans     []nftables.SetElement
+	ruleset  *vpc.Ruleset // the last one that was programmed
+	resolver resolver.Config
+	revoke   RevokedFlows
+	// doorNames is what Apply said last.
+	doorNames func(string) bool
 	// attached is replaced, never changed: Dial reads it without the lock.
 	attached atomic.Pointer[map[app.InterfaceID]netip.Addr]
 }
@@ -50,6 +57,14 @@ type iface struct {
 	id      app.InterfaceID
 	address netip.Addr
 	uidBase uint32
+	enis    []vpc.ENI
+}
+
+func (i *iface) group() uint32 {
+	if len(i.enis) > 0 {
+		return ingressGroup
+	}
+	return 0
 }
 
 var (
@@ -68,7 +83,7 @@ func Open(ctx context.Context, c Config) (*Dataplane, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	d := &Dataplane{names: n, log: c.Logger}
+	d := &Dataplane{names: n, log: c.Logger, routers: map[app.VPCID]*router{}, revoke: c.RevokedFlows}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
@@ -98,7 +113,7 @@ func (d *Dataplane) open(ctx context.Context, c Config) (err error) {
 	}
 	if err := d.pool.do(context.Background(), func() (err error) {
 		d.mgmt, err = newHandle()
-		return errors.Join(err, prepareMgmt())
+		return errors.Join(err, prepareRouting())
 	}); err != nil {
 		return err
 	}
@@ -107,34 +122,16 @@ func (d *Dataplane) open(ctx context.Context, c Config) (err error) {
 		return err
 	}
 	d.attached.Store(&known)
-	if d.allow, err = d.allowedInKernel(); err != nil {
+	if d.allow, d.lans, err = d.openedInKernel(); err != nil {
+		return err
+	}
+	if err := d.openRouters(); err != nil {
 		return err
 	}
 	if err := d.repair(ctx); err != nil {
 		return err
 	}
-	return d.startResolver(c)
-}
-
-// allowedInKernel reads what an earlier run opened.
-func (d *Dataplane) allowedInKernel() (allow []netip.Prefix, err error) {
-	err = d.inMgmt(func(c *nftables.Conn) error {
-		tables, err := c.ListTablesOfFamily(nftables.TableFamilyIPv4)
-		if err != nil || !slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == mgmtTable }) {
-			return err
-		}
-		ref := table{name: mgmtTable}.ref()
-		elements, err := c.GetSetElements(set{name: allowSet, key: nftables.TypeIPAddr, interval: true}.ref(ref))
-		if errors.Is(err, unix.ENOENT) {
-			return nil
-		}
-		allow = fromRanges(elements)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("cannot read opened ranges: %w", err)
-	}
-	return allow, nil
+	return d.startResolvers(c)
 }
 
 // inMgmt runs f with a connection to the management namespace's nftables.
@@ -161,7 +158,7 @@ func (d *Dataplane) Apply(ctx context.Context, r vpc.InstallRules) error {
 	}
 	defer d.mu.Unlock()
 	d.allow = slices.Clone(r.EgressAllow)
-	d.dns.SetNames(r.DoorNames)
+	d.setDoorNames(r.DoorNames)
 	return d.repair(ctx)
 }
 
@@ -173,13 +170,10 @@ func (d *Dataplane) repair(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := d.pool.do(context.Background(), prepareMgmt); err != nil {
+	if err := d.pool.do(context.Background(), prepareRouting); err != nil {
 		return err
 	}
-	if err := d.inMgmt(func(c *nftables.Conn) error {
-		_, err := applyTable(c, d.mgmtRules(d.sources(), d.allow))
-		return err
-	}); err != nil {
+	if err := d.applyMgmt(); err != nil {
 		return err
 	}
 	if err := d.repairHost(); err != nil {
@@ -188,7 +182,7 @@ func (d *Dataplane) repair(ctx context.Context) error {
 	if err := d.ensureMgmtLinks(ctx); err != nil {
 		return err
 	}
-	return d.ensureForwarding()
+	return errors.Join(d.repairRouters(ctx), d.programLANs(), d.ensureForwarding())
 }
 
 func (d *Dataplane) repairHost() error {
@@ -214,16 +208,6 @@ func (d *Dataplane) repairHost() error {
 	return nil
 }
 
-func (d *Dataplane) sources() []nftables.SetElement {
-	var out []nftables.SetElement
-	for id, a := range *d.attached.Load() {
-		if a.IsValid() {
-			out = append(out, sourceElement(id, a))
-		}
-	}
-	return out
-}
-
 // forwardingMark is the file that remembers that this install switched routing on.
 func (n names) forwardingMark() string { return filepath.Join(n.runDir, "ip_forward-enabled") }
 
@@ -245,14 +229,6 @@ func (d *Dataplane) ensureForwarding() error {
 	}
 	if _, err := os.Stat(d.forwardingMark()); err == nil {
 		d.problems = append(d.problems, "net.ipv4.ip_forward was 0 and has been set to 1: this host now routes between its other links too, unless a firewall forbids it; to keep the setting, write it into /etc/sysctl.d")
-	}
-	return nil
-}
-
-// Program implements vpc.Dataplane.
-func (d *Dataplane) Program(ctx context.Context, r *vpc.Ruleset) error {
-	if len(r.Networks) > 0 {
-		return errors.New("cannot program VPCs: this data plane does not know them yet")
 	}
 	return nil
 }
@@ -282,13 +258,16 @@ func (d *Dataplane) Attach(ctx context.Context, i vpc.Interface) (vpc.Attachment
 			return vpc.Attachment{}, fmt.Errorf("cannot attach interface %s: index %d is in use by %s; detach that first", i.ID, i.Index, id)
 		}
 	}
-	if err := d.attach(ctx, &iface{i.ID, address, i.UIDBase}); err != nil {
+	if err := d.attach(ctx, &iface{i.ID, address, i.UIDBase, i.ENIs}); err != nil {
 		return vpc.Attachment{}, fmt.Errorf("cannot attach interface %s: %w", i.ID, err)
 	}
-	return d.attachment(i.ID, address), nil
+	return d.attachment(i.ID, address, d.owned()[i.ID]), nil
 }
 
 func (d *Dataplane) attach(ctx context.Context, i *iface) error {
+	if err := d.checkENIs(i.enis); err != nil {
+		return err
+	}
 	if err := d.ensureNamespaces(i.id, i.uidBase); err != nil {
 		return err
 	}
@@ -315,60 +294,30 @@ func (d *Dataplane) attach(ctx context.Context, i *iface) error {
 	if err := failpoint.Hit("vpc/attach/link"); err != nil {
 		return err
 	}
-	if err := inNamespace(ns, func() error { return d.configureInstance(i.address) }); err != nil {
+	if err := d.ensureENIs(i, ns); err != nil {
+		return err
+	}
+	if err := failpoint.Hit("vpc/attach/enis"); err != nil {
+		return err
+	}
+	if err := inNamespace(ns, func() error { return d.configureInstance(i) }); err != nil {
 		return err
 	}
 	if err := failpoint.Hit("vpc/attach/configured"); err != nil {
 		return err
 	}
-	return awaitUp(ctx, d.mgmt, linkName(i.id))
+	return errors.Join(awaitUp(ctx, d.mgmt, linkName(i.id)), d.awaitENIs(ctx, i))
 }
 
-func (d *Dataplane) attachment(id app.InterfaceID, a netip.Addr) vpc.Attachment {
+func (d *Dataplane) attachment(id app.InterfaceID, a netip.Addr, enis []*eniLink) vpc.Attachment {
 	out := vpc.Attachment{ID: id, NetnsPath: d.netnsPin(id), Address: a, Resolvers: []netip.Addr{d.Resolver()}}
+	if len(enis) > 0 {
+		out.Resolvers = slices.Clone(enis[0].resolvers)
+	}
 	if path := d.usernsPin(id); pinned(path) {
 		out.UsernsPath = path
 	}
 	return out
-}
-
-// setSource lets the interface's link send from address and from no other; the zero address removes it.
-func (d *Dataplane) setSource(id app.InterfaceID, a netip.Addr) error {
-	old := *d.attached.Load()
-	was, known := old[id]
-	updated := maps.Clone(old)
-	if updated[id] = a; !a.IsValid() {
-		delete(updated, id)
-	}
-	err := d.inMgmt(func(c *nftables.Conn) error {
-		s := set{name: sourcesSet, key: sourceType}
-		ref := s.ref(table{name: mgmtTable}.ref())
-		if known && was.IsValid() && was != a {
-			// An element that somebody flushed cannot be deleted; adding it first makes the deletion sure.
-			gone := []nftables.SetElement{sourceElement(id, was)}
-			if err := errors.Join(c.SetAddElements(ref, gone), c.SetDeleteElements(ref, gone)); err != nil {
-				return err
-			}
-		}
-		if a.IsValid() {
-			if err := c.SetAddElements(ref, []nftables.SetElement{sourceElement(id, a)}); err != nil {
-				return err
-			}
-		}
-		return c.Flush()
-	})
-	if errors.Is(err, unix.ENOENT) { // the table is gone: put back all of it
-		err = d.inMgmt(func(c *nftables.Conn) error {
-			d.attached.Store(&updated)
-			_, err := applyTable(c, d.mgmtRules(d.sources(), d.allow))
-			return err
-		})
-	}
-	if err != nil {
-		return fmt.Errorf("cannot change who may send: %w", err)
-	}
-	d.attached.Store(&updated)
-	return nil
 }
 
 // Detach implements vpc.Dataplane. The pins go last, so that List knows the interface until nothing is left.
@@ -394,6 +343,14 @@ func (d *Dataplane) detach(id app.InterfaceID) error {
 	if err := failpoint.Hit("vpc/detach/link"); err != nil {
 		return err
 	}
+	for _, l := range d.owned()[id] {
+		if err := d.removeENI(l); err != nil {
+			return err
+		}
+	}
+	if err := failpoint.Hit("vpc/detach/enis"); err != nil {
+		return err
+	}
 	if known {
 		if err := d.setSource(id, netip.Addr{}); err != nil {
 			return err
@@ -414,34 +371,6 @@ func (d *Dataplane) detach(id app.InterfaceID) error {
 	return unpin(d.usernsPin(id))
 }
 
-// forgetFlows drops the tracked flows of an address, so that its next owner does not inherit them.
-func (d *Dataplane) forgetFlows(a netip.Addr) error {
-	if !a.IsValid() {
-		return nil
-	}
-	var filters []netlink.CustomConntrackFilter
-	for _, side := range []netlink.ConntrackFilterType{netlink.ConntrackOrigSrcIP, netlink.ConntrackOrigDstIP} {
-		f := &netlink.ConntrackFilter{}
-		if err := f.AddIP(side, a.AsSlice()); err != nil {
-			return fmt.Errorf("cannot filter flows of %v: %w", a, err)
-		}
-		filters = append(filters, f)
-	}
-	var h *netlink.Handle
-	err := d.pool.do(context.Background(), func() (err error) {
-		h, err = netlink.NewHandle(unix.NETLINK_NETFILTER)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("cannot open conntrack socket: %w", err)
-	}
-	defer h.Close()
-	if _, err := h.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, filters...); err != nil {
-		return fmt.Errorf("cannot drop flows of %v: %w", a, err)
-	}
-	return nil
-}
-
 // List implements vpc.Dataplane: what is pinned, and links that lost their pins. A half-made attachment may have no address.
 func (d *Dataplane) List(ctx context.Context) ([]vpc.Attachment, error) {
 	if err := d.lock(ctx); err != nil {
@@ -456,15 +385,14 @@ func (d *Dataplane) List(ctx context.Context) ([]vpc.Attachment, error) {
 	if err != nil {
 		return nil, err
 	}
-	for id := range addresses {
-		if !slices.Contains(ids, id) {
-			ids = append(ids, id)
-		}
-	}
+	owned := d.owned()
+	ids = slices.AppendSeq(ids, maps.Keys(addresses))
+	ids = slices.AppendSeq(ids, maps.Keys(owned))
 	slices.Sort(ids)
+	ids = slices.Compact(ids)
 	out := make([]vpc.Attachment, 0, len(ids))
 	for _, id := range ids {
-		out = append(out, d.attachment(id, addresses[id]))
+		out = append(out, d.attachment(id, addresses[id], owned[id]))
 	}
 	return out, nil
 }
@@ -478,6 +406,9 @@ func (d *Dataplane) Close() error {
 	}
 	d.closed = true
 	d.doors.close()
+	for _, r := range d.routers {
+		r.close()
+	}
 	if d.dns != nil {
 		d.dns.Close()
 	}

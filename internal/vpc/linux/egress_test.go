@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -195,7 +196,7 @@ func lookUp(t *testing.T, a vpc.Attachment, network, name string, kind uint16) (
 	t.Helper()
 	err := inside(t, a, func() (err error) {
 		c := dns.Client{Net: network, Timeout: 5 * time.Second}
-		m, _, err = c.Exchange(new(dns.Msg).SetQuestion(name, kind), netip.AddrPortFrom(a.Resolver, 53).String())
+		m, _, err = c.Exchange(new(dns.Msg).SetQuestion(name, kind), netip.AddrPortFrom(a.Resolvers[0], 53).String())
 		return err
 	})
 	if err != nil {
@@ -293,10 +294,10 @@ func TestUserNamespaceOwnsTheNetwork(t *testing.T) {
 		t.Fatalf("%q does not own %q", a.UsernsPath, a.NetnsPath)
 	}
 	before := inode(t, a.NetnsPath)
-	if again := attach(t, d, i); again != a || inode(t, a.NetnsPath) != before {
+	if again := attach(t, d, i); !reflect.DeepEqual(again, a) || inode(t, a.NetnsPath) != before {
 		t.Errorf("Attach again = %+v with another namespace, want %+v", again, a)
 	}
-	if l, err := d.List(t.Context()); err != nil || len(l) != 1 || l[0] != a {
+	if l, err := d.List(t.Context()); err != nil || len(l) != 1 || !reflect.DeepEqual(l[0], a) {
 		t.Errorf("List = %+v, %v; want %+v", l, err, a)
 	}
 	if got := outcomeOf(t, a, "198.51.100.10:80"); got != reached+" as "+wanHost.String() {
@@ -441,7 +442,7 @@ func TestApplyAgainTouchesNoRule(t *testing.T) {
 		}
 	}
 	d.inMgmt(func(c *nftables.Conn) error {
-		check(c, d.mgmtRules(d.sources(), allow))
+		check(c, d.mgmtRules())
 		return nil
 	})
 	c, err := newConn()

@@ -127,7 +127,7 @@ func (d *Dataplane) ensureLink(i *iface, ns *os.File) error {
 	if err != nil {
 		return err
 	}
-	if old != nil && old.Attrs().Alias == string(i.id) && d.connected(old, i, ns) {
+	if old != nil && old.Attrs().Alias == string(i.id) && connected(old, instanceLink, hardwareAddr(i.address, instanceEnd), ns) {
 		return d.finishLink(old, i)
 	}
 	if old != nil && old.Attrs().Alias != string(i.id) && old.Attrs().Alias != "" {
@@ -139,7 +139,7 @@ func (d *Dataplane) ensureLink(i *iface, ns *os.File) error {
 		}
 	}
 	l := &netlink.Veth{
-		LinkAttrs: netlink.LinkAttrs{Name: name, HardwareAddr: hardwareAddr(i.address, mgmtEnd)},
+		LinkAttrs: netlink.LinkAttrs{Name: name, HardwareAddr: hardwareAddr(i.address, mgmtEnd), Group: i.group()},
 		PeerName:  instanceLink, PeerNamespace: netlink.NsFd(int(ns.Fd())), PeerHardwareAddr: hardwareAddr(i.address, instanceEnd),
 	}
 	if err := d.mgmt.LinkAdd(l); err != nil {
@@ -151,8 +151,8 @@ func (d *Dataplane) ensureLink(i *iface, ns *os.File) error {
 	return d.finishLink(l, i)
 }
 
-// connected reports whether the link's other end is the interface's eth0 with the address that the row gives.
-func (d *Dataplane) connected(l netlink.Link, i *iface, ns *os.File) bool {
+// connected reports whether a link's other end has that name and MAC address in a namespace.
+func connected(l netlink.Link, name string, mac net.HardwareAddr, ns *os.File) bool {
 	ok := false
 	err := inNamespace(ns, func() error {
 		h, err := newHandle()
@@ -160,18 +160,23 @@ func (d *Dataplane) connected(l netlink.Link, i *iface, ns *os.File) bool {
 			return err
 		}
 		defer h.Close()
-		peer, err := findLink(h, instanceLink)
+		peer, err := findLink(h, name)
 		if err != nil || peer == nil {
 			return err
 		}
 		a := peer.Attrs()
-		ok = a.Index == l.Attrs().ParentIndex && a.ParentIndex == l.Attrs().Index && a.HardwareAddr.String() == hardwareAddr(i.address, instanceEnd).String()
+		ok = a.Index == l.Attrs().ParentIndex && a.ParentIndex == l.Attrs().Index && a.HardwareAddr.String() == mac.String()
 		return nil
 	})
 	return err == nil && ok
 }
 
 func (d *Dataplane) finishLink(l netlink.Link, i *iface) error {
+	if l.Attrs().Group != i.group() {
+		if err := d.mgmt.LinkSetGroup(l, int(i.group())); err != nil {
+			return fmt.Errorf("cannot set the group of link %s: %w", l.Attrs().Name, err)
+		}
+	}
 	if err := setUp(d.mgmt, l); err != nil {
 		return err
 	}
@@ -212,45 +217,68 @@ func pingGroups(gidMap string) string {
 	return fmt.Sprintf("0 %d", last)
 }
 
-// configureInstance sets up lo and eth0 inside the instance's namespace, on a thread that is there.
-func (n names) configureInstance(address netip.Addr) error {
+// configureInstance sets up the links inside the instance's namespace, on a thread that is there.
+func (n names) configureInstance(i *iface) error {
 	h, err := newHandle()
 	if err != nil {
 		return err
 	}
 	defer h.Close()
-	for _, name := range []string{"lo", instanceLink} {
-		l, err := findLink(h, name)
-		if err != nil {
-			return err
-		}
-		if l == nil {
-			return fmt.Errorf("cannot configure instance namespace: link %s is missing", name)
-		}
-		if name == instanceLink {
-			if err := setAddress(h, l, hostPrefix(address)); err != nil {
-				return err
-			}
-		}
-		if err := setUp(h, l); err != nil {
-			return err
-		}
-		if name == "lo" {
-			continue
-		}
-		index := l.Attrs().Index
-		if err := setNeighbour(h, index, n.Gateway(), hardwareAddr(address, mgmtEnd)); err != nil {
-			return err
-		}
-		if err := setRoute(h, netlink.Route{LinkIndex: index, Dst: hostPrefix(n.Gateway()), Scope: netlink.SCOPE_LINK}); err != nil {
-			return err
-		}
-		if err := setRoute(h, netlink.Route{LinkIndex: index, Gw: n.Gateway().AsSlice(), Src: address.AsSlice()}); err != nil {
+	lo, err := findLink(h, "lo")
+	if err != nil || lo == nil {
+		return errors.Join(errors.New("cannot configure instance namespace: link lo is missing"), err)
+	}
+	if err := setUp(h, lo); err != nil {
+		return err
+	}
+	if err := n.configureManaged(h, i); err != nil {
+		return err
+	}
+	for k, e := range i.enis {
+		if err := configureENI(h, e, k+1); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// configureManaged sets up eth0. With interfaces in VPCs it answers only: a table of its own routes what is sent from its
+// address, and the main table knows nothing of it.
+func (n names) configureManaged(h *netlink.Handle, i *iface) error {
+	l, err := findLink(h, instanceLink)
+	if err != nil || l == nil {
+		return errors.Join(fmt.Errorf("cannot configure instance namespace: link %s is missing", instanceLink), err)
+	}
+	if err := setAddress(h, l, hostPrefix(i.address)); err != nil {
+		return err
+	}
+	if err := setUp(h, l); err != nil {
+		return err
+	}
+	index := l.Attrs().Index
+	if err := setNeighbour(h, index, n.Gateway(), hardwareAddr(i.address, mgmtEnd)); err != nil {
+		return err
+	}
+	near := netlink.Route{LinkIndex: index, Dst: hostPrefix(n.Gateway()), Scope: netlink.SCOPE_LINK, Table: unix.RT_TABLE_MAIN}
+	far := netlink.Route{LinkIndex: index, Dst: everywhere(), Gw: n.Gateway().AsSlice(), Src: i.address.AsSlice(), Table: unix.RT_TABLE_MAIN}
+	far.SetFlag(netlink.FLAG_ONLINK)
+	if len(i.enis) == 0 {
+		return errors.Join(setRoute(h, near), setRoute(h, far))
+	}
+	for _, r := range []netlink.Route{near, far} { // of a time before it had interfaces in VPCs
+		if err := h.RouteDel(&r); err != nil && !isGone(err) {
+			return fmt.Errorf("cannot remove route %v: %w", r.Dst, err)
+		}
+	}
+	far.Table = managedTable
+	if err := setRoute(h, far); err != nil {
+		return err
+	}
+	return ensureSourceRule(h, i.address, managedTable)
+}
+
+// isGone reports that the kernel does not have what should be deleted.
+func isGone(err error) bool { return errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENODEV) }
 
 // ensureMgmtLinks sets up the management namespace's own addresses and the transit link.
 func (d *Dataplane) ensureMgmtLinks(ctx context.Context) error {
@@ -363,9 +391,9 @@ func (d *Dataplane) linkAddresses() (map[app.InterfaceID]netip.Addr, error) {
 	return found, nil
 }
 
-// prepareMgmt sets the management namespace's switches: it routes, refuses aloud, answers no ARP and
-// speaks no IPv6.
-func prepareMgmt() error {
+// prepareRouting sets the switches of the management namespace and of routers: they route, refuse aloud, answer no ARP
+// and speak no IPv6.
+func prepareRouting() error {
 	for _, s := range [][2]string{
 		{"ipv4/conf/all/rp_filter", "0"}, {"ipv4/conf/default/rp_filter", "0"},
 		{"ipv4/conf/all/send_redirects", "0"}, {"ipv4/conf/default/send_redirects", "0"},

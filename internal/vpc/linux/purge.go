@@ -33,7 +33,7 @@ func (n names) purgeHost() error {
 		return err
 	}
 	defer c.CloseLasting()
-	return errors.Join(deleteLink(h, n.hostLink()), n.purgeForeign(c), deleteTable(c, n.hostTable()))
+	return errors.Join(n.purgeLANs(h), deleteLink(h, n.hostLink()), n.purgeForeign(c), deleteTable(c, n.hostTable()))
 }
 
 func (n names) purgePins() error {
@@ -42,8 +42,18 @@ func (n names) purgePins() error {
 		return err
 	}
 	var failed error
+	routers, err := n.routerPins()
+	if err != nil {
+		return err
+	}
+	for _, id := range routers {
+		if pinned(n.routerPin(id)) {
+			failed = errors.Join(failed, purgeLinks(n.routerPin(id)))
+		}
+		failed = errors.Join(failed, unpin(n.routerPin(id)))
+	}
 	if pinned(n.mgmtPin()) {
-		failed = n.purgeMgmt()
+		failed = errors.Join(failed, purgeLinks(n.mgmtPin()))
 	}
 	for _, id := range ids {
 		failed = errors.Join(failed, unpin(n.netnsPin(id)), unpin(n.usernsPin(id)))
@@ -56,11 +66,11 @@ func (n names) purgePins() error {
 	return failed
 }
 
-// purgeMgmt deletes the links, so that no instance that somebody keeps alive stays connected.
-func (n names) purgeMgmt() error {
-	ns, err := os.Open(n.mgmtPin())
+// purgeLinks deletes the links of a namespace, so that no instance that somebody keeps alive stays connected.
+func purgeLinks(path string) error {
+	ns, err := os.Open(path)
 	if err != nil {
-		return fmt.Errorf("cannot open management namespace: %w", err)
+		return fmt.Errorf("cannot open namespace: %w", err)
 	}
 	defer ns.Close()
 	return inNamespace(ns, func() error {
@@ -75,7 +85,7 @@ func (n names) purgeMgmt() error {
 		}
 		var failed error
 		for _, l := range links {
-			if strings.HasPrefix(l.Attrs().Name, linkPrefix) {
+			if name := l.Attrs().Name; strings.HasPrefix(name, linkPrefix) || strings.HasPrefix(name, uplinkPrefix) {
 				failed = errors.Join(failed, deleteLink(h, l.Attrs().Name))
 			}
 		}

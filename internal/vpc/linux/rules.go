@@ -20,6 +20,7 @@ const (
 	neverSet   = "never"
 	allowSet   = "allow"
 	privateSet = "private"
+	lansSet    = "lans"
 )
 
 // sourceType is an incoming link with the only address that may come from it.
@@ -35,44 +36,62 @@ func linkKey(name string) []byte {
 	return b
 }
 
-// mgmtRules is the table of the management namespace.
-func (n names) mgmtRules(sources []nftables.SetElement, allow []netip.Prefix) table {
+// uplinkFlows is how many times as many flows a whole VPC may have open to the outside as one instance.
+const uplinkFlows = 16
+
+// mgmtRules is the table of the management namespace. Routers of VPCs are treated as instances, but for their LANs.
+func (d *Dataplane) mgmtRules() table {
+	n := d.names
 	established := rule{"answers", exprs(ctState(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), accept())}
 	invalid := rule{"no state", exprs(ctState(expr.CtStateBitINVALID), drop())}
-	fromInstance := iifPrefix(linkPrefix)
-	toResolver := func(proto byte) rule {
-		return rule{"names", exprs(fromInstance, daddr(n.Resolver()), port(proto, 53), accept())}
+	fromInstance, fromRouter := iifPrefix(linkPrefix), iifPrefix(uplinkPrefix)
+	spoof := []rule{}
+	limit := []rule{{"answers only from what has interfaces in VPCs", exprs(fromInstance, ctState(expr.CtStateBitNEW),
+		metaCmp(expr.MetaKey(unix.NFT_META_IIFGROUP), expr.CmpOpEq, binaryutil.NativeEndian.PutUint32(ingressGroup)), drop())}}
+	input := []rule{established, invalid, {"this namespace itself", exprs(iif("lo"), accept())}}
+	forward := []rule{established, invalid}
+	for _, from := range []struct {
+		what  string
+		match []expr.Any
+		flows uint32
+	}{{"instance", fromInstance, n.maxFlows}, {"VPC", fromRouter, n.maxFlows * uplinkFlows}} {
+		door := func(p uint16) rule {
+			return rule{"front door", exprs(from.match, daddr(n.Door()), port(unix.IPPROTO_TCP, p), accept())}
+		}
+		spoof = append(spoof, rule{"a link's own address only", exprs(from.match, linkAndSource(), notIn(sourcesSet, 8), drop())})
+		limit = append(limit, rule{"open flows of one " + from.what, exprs(from.match, ctState(expr.CtStateBitNEW), overLimit(from.flows), drop())})
+		input = append(input, door(80), door(443))
+		forward = append(forward,
+			rule{"no other instance", exprs(from.match, notOif(mgmtUplink), reject())},
+			rule{"never", exprs(from.match, in(neverSet), reject())})
+		if from.what == "VPC" {
+			forward = append(forward, rule{"the VPC's LANs", exprs(from.match, linkAndDestinationOf(expr.MetaKeyIIFNAME), []expr.Any{&expr.Lookup{SourceRegister: 8, SetName: lansSet}}, accept())})
+		}
+		forward = append(forward,
+			rule{"opened ranges", exprs(from.match, in(allowSet), accept())},
+			rule{"private ranges", exprs(from.match, in(privateSet), reject())},
+			rule{"the outside", exprs(from.match, accept())})
 	}
-	toDoor := func(p uint16) rule {
-		return rule{"front door", exprs(fromInstance, daddr(n.Door()), port(unix.IPPROTO_TCP, p), accept())}
+	for _, proto := range []byte{unix.IPPROTO_UDP, unix.IPPROTO_TCP} {
+		input = append(input, rule{"names", exprs(fromInstance, daddr(n.Resolver()), port(proto, 53), accept())})
 	}
+	input = append(input, rule{"nothing else here", exprs(fromInstance, reject())}, rule{"nothing else here", exprs(fromRouter, reject())})
+	spoof = append(spoof, rule{"answers to the transit address only", exprs(iif(mgmtUplink), notDaddr(n.mgmtTransit), drop())})
 	return table{
 		name: mgmtTable,
 		sets: []set{
-			{name: sourcesSet, key: sourceType, elements: sources},
+			{name: sourcesSet, key: sourceType, elements: d.sources()},
 			{name: flowsSet, key: nftables.TypeIPAddr, dynamic: true},
 			{name: neverSet, key: nftables.TypeIPAddr, interval: true, elements: ranges(append(slices.Clone(vpc.NeverReachable), n.Prefix()))},
-			{name: allowSet, key: nftables.TypeIPAddr, interval: true, elements: ranges(allow)},
+			{name: allowSet, key: nftables.TypeIPAddr, interval: true, elements: ranges(d.allow)},
 			{name: privateSet, key: nftables.TypeIPAddr, interval: true, elements: ranges(vpc.PrivateRanges)},
+			{name: lansSet, key: sourceType, interval: true, elements: d.lans},
 		},
 		chains: []chain{
-			filter("spoof", nftables.ChainHookPrerouting, *nftables.ChainPriorityRaw, nftables.ChainPolicyAccept,
-				rule{"a link's own address only", exprs(fromInstance, linkAndSource(), notIn(sourcesSet, 8), drop())},
-				rule{"answers to the transit address only", exprs(iif(mgmtUplink), notDaddr(n.mgmtTransit), drop())}),
-			filter("limit", nftables.ChainHookPrerouting, *nftables.ChainPriorityMangle, nftables.ChainPolicyAccept,
-				rule{"open flows of one instance", exprs(fromInstance, ctState(expr.CtStateBitNEW), overLimit(n.maxFlows), drop())}),
-			filter("input", nftables.ChainHookInput, *nftables.ChainPriorityFilter, nftables.ChainPolicyDrop,
-				established, invalid,
-				rule{"this namespace itself", exprs(iif("lo"), accept())},
-				toResolver(unix.IPPROTO_UDP), toResolver(unix.IPPROTO_TCP), toDoor(80), toDoor(443),
-				rule{"nothing else here", exprs(fromInstance, reject())}),
-			filter("forward", nftables.ChainHookForward, *nftables.ChainPriorityFilter, nftables.ChainPolicyDrop,
-				established, invalid,
-				rule{"no other instance", exprs(fromInstance, notOif(mgmtUplink), reject())},
-				rule{"never", exprs(fromInstance, in(neverSet), reject())},
-				rule{"opened ranges", exprs(fromInstance, in(allowSet), accept())},
-				rule{"private ranges", exprs(fromInstance, in(privateSet), reject())},
-				rule{"the outside", exprs(fromInstance, accept())}),
+			filter("spoof", nftables.ChainHookPrerouting, *nftables.ChainPriorityRaw, nftables.ChainPolicyAccept, spoof...),
+			filter("limit", nftables.ChainHookPrerouting, *nftables.ChainPriorityMangle, nftables.ChainPolicyAccept, limit...),
+			filter("input", nftables.ChainHookInput, *nftables.ChainPriorityFilter, nftables.ChainPolicyDrop, input...),
+			filter("forward", nftables.ChainHookForward, *nftables.ChainPriorityFilter, nftables.ChainPolicyDrop, forward...),
 			{name: "nat", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPostrouting, priority: *nftables.ChainPriorityNATSource, policy: nftables.ChainPolicyAccept,
 				rules: []rule{{"as the transit address", exprs(oif(mgmtUplink), masquerade())}}},
 		},

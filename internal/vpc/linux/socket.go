@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/funade/funade/internal/app"
-	"github.com/funade/funade/internal/vpc/linux/resolver"
 	"github.com/funade/funade/internal/vpc/linux/sockettable"
 )
 
@@ -40,9 +39,14 @@ func (d *Dataplane) dial(ctx context.Context, addr netip.AddrPort) (net.Conn, er
 	if err != nil {
 		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), "tcp")
+	return connect(ctx, fd, addr)
+}
+
+// connect connects a socket, which it owns.
+func connect(ctx context.Context, fd int, addr netip.AddrPort) (net.Conn, error) {
+	f := os.NewFile(uintptr(fd), "socket")
 	defer f.Close() // net.FileConn has its own copy
-	err = unix.Connect(fd, &unix.SockaddrInet4{Addr: addr.Addr().As4(), Port: int(addr.Port())})
+	err := unix.Connect(fd, &unix.SockaddrInet4{Addr: addr.Addr().As4(), Port: int(addr.Port())})
 	if err != nil && !errors.Is(err, unix.EINPROGRESS) {
 		return nil, os.NewSyscallError("connect", err)
 	}
@@ -94,11 +98,11 @@ func (d *Dataplane) socket(ctx context.Context, kind int) (fd int, err error) {
 	return fd, err
 }
 
-// bound makes a socket with an address of the management namespace.
-func (d *Dataplane) bound(ctx context.Context, kind int, addr netip.AddrPort) (*os.File, error) {
-	fd, err := d.socket(ctx, kind)
+// bound makes a socket with an address of the calling thread's namespace.
+func bound(kind int, addr netip.AddrPort) (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_INET, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return nil, os.NewSyscallError("socket", err)
 	}
 	f := os.NewFile(uintptr(fd), addr.String())
 	fail := func(call string, err error) (*os.File, error) {
@@ -119,15 +123,6 @@ func (d *Dataplane) bound(ctx context.Context, kind int, addr netip.AddrPort) (*
 		}
 	}
 	return f, nil
-}
-
-func (d *Dataplane) listenTCP(ctx context.Context, addr netip.AddrPort) (net.Listener, error) {
-	f, err := d.bound(ctx, unix.SOCK_STREAM, addr)
-	if err != nil {
-		return nil, fmt.Errorf("cannot listen on %v: %w", addr, err)
-	}
-	defer f.Close()
-	return net.FileListener(f)
 }
 
 // ListenDoor implements vpc.Sockets. Instances reach ports 80 and 443 only. Every connection's RemoteAddr has the
@@ -233,31 +228,4 @@ func (d *Dataplane) ListeningPorts(ctx context.Context, id app.InterfaceID) ([]i
 	}
 	slices.Sort(ports)
 	return slices.Compact(ports), nil
-}
-
-// startResolver listens on the resolver's address inside and asks upstreams from the host's namespace.
-func (d *Dataplane) startResolver(c Config) error {
-	upstreams := resolver.Host(resolver.HostFile)
-	if len(c.DNSUpstreams) > 0 {
-		upstreams = resolver.Fixed(c.DNSUpstreams)
-	}
-	addr := netip.AddrPortFrom(d.Resolver(), 53)
-	f, err := d.bound(context.Background(), unix.SOCK_DGRAM, addr)
-	if err != nil {
-		return fmt.Errorf("cannot listen on %v: %w", addr, err)
-	}
-	defer f.Close()
-	packets, err := net.FilePacketConn(f)
-	if err != nil {
-		return fmt.Errorf("cannot listen on %v: %w", addr, err)
-	}
-	streams, err := d.listenTCP(context.Background(), addr)
-	if err != nil {
-		packets.Close()
-		return err
-	}
-	d.dns = resolver.Start(resolver.Config{
-		Door: d.Door(), Install: d.Prefix(), Upstreams: upstreams, Logger: d.log,
-	}, packets, streams)
-	return nil
 }

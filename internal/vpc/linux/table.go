@@ -3,13 +3,16 @@ package linux
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"slices"
+	"strings"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/userdata"
+	mdlayher "github.com/mdlayher/netlink"
 )
 
 // table is the whole desired content of one nftables table of ours.
@@ -22,6 +25,7 @@ type table struct {
 type set struct {
 	name     string
 	key      nftables.SetDatatype
+	value    nftables.SetDatatype // of a map; else the zero value
 	interval bool
 	// dynamic sets are filled by packets; their elements are not compared.
 	dynamic  bool
@@ -44,11 +48,13 @@ type rule struct {
 
 const (
 	elementChunk = 400      // one attribute holds less than 64 KiB of elements
-	socketBuffer = 16 << 20 // bytes, for big batches and their answers
+	socketBuffer = 16 << 20 // bytes, for big batches and their answers; the kernel takes what it allows
 )
 
 func newConn() (*nftables.Conn, error) {
-	c, err := nftables.New(nftables.AsLasting())
+	c, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *mdlayher.Conn) error {
+		return errors.Join(c.SetReadBuffer(socketBuffer), c.SetWriteBuffer(socketBuffer))
+	}))
 	if err != nil {
 		return nil, fmt.Errorf("cannot open nftables socket: %w", err)
 	}
@@ -76,7 +82,8 @@ func (t table) ref() *nftables.Table {
 func (s set) ref(t *nftables.Table) *nftables.Set {
 	return &nftables.Set{
 		Table: t, Name: s.name, KeyType: s.key, Interval: s.interval, Dynamic: s.dynamic,
-		Concatenation: s.key.Bytes > 16, Size: s.size(),
+		IsMap: s.value.Name != "", DataType: s.value,
+		Concatenation: strings.Contains(s.key.Name, " . "), Size: s.size(),
 	}
 }
 
@@ -206,8 +213,8 @@ func sameChain(c *nftables.Conn, t table, want chain) (bool, error) {
 	return true, nil
 }
 
-// diffSets changes the elements that differ, all sets in one transaction. An interval set that differs is
-// refilled instead, as two of its elements are one range; those sets hold a handful of ranges.
+// diffSets changes the elements that differ, all sets in one transaction. An interval set of one field that differs is
+// refilled instead; those sets hold a handful of ranges.
 func diffSets(c *nftables.Conn, t table) (bool, error) {
 	changed := false
 	for _, s := range t.sets {
@@ -224,7 +231,7 @@ func diffSets(c *nftables.Conn, t table) (bool, error) {
 			continue
 		}
 		changed = true
-		if s.interval {
+		if s.interval && !ref.Concatenation { // two elements of such a set are one range
 			c.FlushSet(ref)
 			missing, gone = s.elements, nil
 		}
@@ -248,24 +255,34 @@ func diffSets(c *nftables.Conn, t table) (bool, error) {
 
 // difference returns the elements of a that b lacks.
 func difference(a, b []nftables.SetElement) []nftables.SetElement {
-	type key struct {
-		bytes string
-		end   bool
-	}
-	in := make(map[key]bool, len(b))
+	in := make(map[elementKey]bool, len(b))
 	for _, e := range b {
-		in[key{string(e.Key), e.IntervalEnd}] = true
+		in[keyOf(e)] = true
 	}
 	var out []nftables.SetElement
 	for _, e := range a {
-		if !in[key{string(e.Key), e.IntervalEnd}] {
-			out = append(out, nftables.SetElement{Key: e.Key, IntervalEnd: e.IntervalEnd})
+		if !in[keyOf(e)] {
+			out = append(out, nftables.SetElement{Key: e.Key, KeyEnd: e.KeyEnd, Val: e.Val, VerdictData: e.VerdictData, IntervalEnd: e.IntervalEnd})
 		}
 	}
 	slices.SortFunc(out, func(x, y nftables.SetElement) int {
 		return cmp.Or(bytes.Compare(x.Key, y.Key), cmp.Compare(btoi(x.IntervalEnd), btoi(y.IntervalEnd)))
 	})
 	return out
+}
+
+// elementKey is what makes two elements the same one.
+type elementKey struct {
+	first, last, value string
+	end                bool
+}
+
+func keyOf(e nftables.SetElement) elementKey {
+	k := elementKey{string(e.Key), string(e.KeyEnd), string(e.Val), e.IntervalEnd}
+	if e.VerdictData != nil {
+		k.value = e.VerdictData.Chain
+	}
+	return k
 }
 
 func btoi(b bool) int {

@@ -22,6 +22,10 @@ type Config struct {
 	// Install is the managed range; an upstream inside would be ourselves and is not asked.
 	Install   netip.Prefix
 	Upstreams Upstreams
+	// Private are the blocks of a VPC: the names of its addresses, and EC2's private names, are nobody else's to answer.
+	Private []netip.Prefix
+	// CacheSize is the number of upstreams' answers that are kept for as long as they say; 0 = none.
+	CacheSize int
 	Logger    *slog.Logger
 }
 
@@ -43,6 +47,8 @@ const (
 type Resolver struct {
 	c       Config
 	names   atomic.Pointer[func(string) bool]
+	zone    atomic.Pointer[zone]
+	cache   *cache
 	ask     func(ctx context.Context, network string, q *dns.Msg, upstream netip.AddrPort) (*dns.Msg, error)
 	servers []*dns.Server
 	wg      sync.WaitGroup
@@ -79,7 +85,7 @@ func Start(c Config, packets net.PacketConn, streams net.Listener) *Resolver {
 }
 
 func newResolver(c Config) *Resolver {
-	r := &Resolver{c: c, clients: map[netip.Addr]int{}, ask: exchange}
+	r := &Resolver{c: c, clients: map[netip.Addr]int{}, ask: exchange, cache: newCache(c.CacheSize, time.Now)}
 	if r.c.Logger == nil {
 		r.c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -182,23 +188,37 @@ func (r *Resolver) resolve(ctx context.Context, q *dns.Msg) *dns.Msg {
 	}
 	name := dns.CanonicalName(question.Name)
 	if serves := r.names.Load(); serves != nil && (*serves)(strings.TrimSuffix(name, ".")) {
-		return address(q, r.c.Door)
+		return addresses(q, r.c.Door)
+	}
+	if m := r.zone.Load().answer(q, name); m != nil {
+		return m
 	}
 	switch {
 	case name == loopbackDomain:
-		return address(q, netip.AddrFrom4([4]byte{127, 0, 0, 1}))
+		return addresses(q, netip.AddrFrom4([4]byte{127, 0, 0, 1}))
 	case dns.IsSubDomain(internalDomain, name), dns.IsSubDomain(loopbackDomain, name):
 		return failure(q, dns.RcodeNameError) // nobody else's to answer
+	case len(r.c.Private) > 0 && r.private(name):
+		return failure(q, dns.RcodeNameError)
+	}
+	if m := r.cache.get(q); m != nil {
+		return passOn(q, m)
 	}
 	return r.forward(ctx, q)
 }
 
-// address answers with an IPv4 address; for other types the name exists and has nothing.
-func address(q *dns.Msg, a netip.Addr) *dns.Msg {
+// addresses answers with IPv4 addresses; for other types the name exists and has nothing.
+func addresses(q *dns.Msg, list ...netip.Addr) *dns.Msg {
 	m := reply(q)
 	m.Authoritative = true
-	if question := q.Question[0]; question.Qtype == dns.TypeA || question.Qtype == dns.TypeANY {
-		m.Answer = []dns.RR{&dns.A{Hdr: dns.RR_Header{Name: question.Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: ttl}, A: a.AsSlice()}}
+	question := q.Question[0]
+	if question.Qtype != dns.TypeA && question.Qtype != dns.TypeANY {
+		return m
+	}
+	for _, a := range list {
+		if a.Is4() {
+			m.Answer = append(m.Answer, &dns.A{Hdr: dns.RR_Header{Name: question.Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: ttl}, A: a.AsSlice()})
+		}
 	}
 	return m
 }
@@ -240,6 +260,7 @@ func (r *Resolver) forward(ctx context.Context, q *dns.Msg) *dns.Msg {
 				continue
 			}
 			if got.Rcode != dns.RcodeServerFailure && got.Rcode != dns.RcodeRefused {
+				r.cache.put(q, got)
 				return passOn(q, got)
 			}
 			last = got

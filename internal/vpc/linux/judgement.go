@@ -1,0 +1,116 @@
+package linux
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/funade/funade/internal/app"
+	"github.com/funade/funade/internal/vpc"
+)
+
+// revokedGrace is how long an established connection may go on after the rule that let it begin has gone: a tool that
+// revokes and authorises a rule in one go cuts nobody.
+const revokedGrace = 5 * time.Second
+
+// past is a network that was in force until a change took something away.
+type past struct {
+	network *vpc.Network
+	until   time.Time
+}
+
+// scheduleJudgement cuts, after the grace, what the rules that replaced old do not allow.
+func (d *Dataplane) scheduleJudgement(r *router, old *vpc.Network) error {
+	switch {
+	case d.revoke == Keep:
+		return nil
+	case d.revoke == Now || old == nil:
+		return r.cutRevoked()
+	}
+	r.past = append(r.past, past{old, time.Now()})
+	time.AfterFunc(revokedGrace, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.closed || d.routers[r.id] != r {
+			return
+		}
+		r.past = slices.DeleteFunc(r.past, func(p past) bool { return time.Since(p.until) >= revokedGrace })
+		if err := r.cutRevoked(); err != nil {
+			d.log.Warn("cannot cut connections that are no longer allowed", "vpc", r.id, "error", err)
+		}
+	})
+	return nil
+}
+
+// cutRevoked deletes the tracked flows that neither the network nor one of the grace's would let begin. What follows of
+// them is then judged as new.
+func (r *router) cutRevoked() error {
+	if r.network == nil {
+		return nil
+	}
+	c := flowFilter{newCourt(r.network)}
+	for _, p := range r.past {
+		c = append(c, newCourt(p.network))
+	}
+	return inConntrack(r.ns, func(h *netlink.Handle) error {
+		if _, err := h.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, c); err != nil && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("cannot drop flows: %w", err)
+		}
+		return nil
+	})
+}
+
+// court decides by one network's rules.
+type court struct {
+	rules   *vpc.Ruleset
+	network *vpc.Network
+	ports   map[netip.Addr]app.InterfaceID
+	// forwarders may send from any address.
+	forwarders []app.InterfaceID
+}
+
+func newCourt(n *vpc.Network) *court {
+	c := &court{rules: &vpc.Ruleset{Networks: map[app.VPCID]*vpc.Network{n.VPC: n}}, network: n, ports: map[netip.Addr]app.InterfaceID{}}
+	for id, p := range n.Ports {
+		for _, a := range p.Addresses {
+			c.ports[a] = id
+		}
+		if !p.CheckSource {
+			c.forwarders = append(c.forwarders, id)
+		}
+	}
+	return c
+}
+
+func (c *court) allows(p vpc.Packet) bool {
+	p.VPC = c.network.VPC
+	senders := c.forwarders
+	if id, ok := c.ports[p.Source]; ok {
+		senders = append([]app.InterfaceID{id}, senders...)
+	}
+	return slices.ContainsFunc(senders, func(id app.InterfaceID) bool {
+		p.From = id
+		ok, _ := c.rules.Allows(p)
+		return ok
+	})
+}
+
+// flowFilter matches the flows that no court allows, judged by how they began: translated ones too.
+type flowFilter []*court
+
+// MatchConntrackFlow implements netlink.CustomConntrackFilter.
+func (f flowFilter) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool {
+	t := flow.Forward
+	p := vpc.Packet{Protocol: t.Protocol, SourcePort: t.SrcPort, DestinationPort: t.DstPort}
+	p.Source, _ = netip.AddrFromSlice(t.SrcIP.To4())
+	p.Destination, _ = netip.AddrFromSlice(t.DstIP.To4())
+	if t.Protocol == unix.IPPROTO_ICMP { // only questions are tracked as flows, and nearly all are echo requests
+		p.SourcePort, p.DestinationPort = 0, 8<<8
+	}
+	return !slices.ContainsFunc(f, func(c *court) bool { return c.allows(p) })
+}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,7 +46,7 @@ type Network struct {
 	background         sync.WaitGroup
 
 	// These belong to the loop that acts. rows fires when a row of vpcTables changes; stale says that the data plane has not
-	// taken over the rows as they are. ruleset is what it took over last, refusal why it did not take over what came after.
+	// taken over the rows as they are. ruleset is what it was last given, refusal why it could not take over all of that.
 	rows     <-chan struct{}
 	stale    bool
 	compiler *vpc.Compiler
@@ -181,6 +182,8 @@ type wanted struct {
 	status app.InterfaceStatus
 	// homeless says why it cannot be in its VPC; "" = it can.
 	homeless string
+	// refusal is why some VPC could not be programmed; "" = all were.
+	refusal string
 }
 
 // attachAll starts attaching what is not attached. compare: those that are may be wanted differently.
@@ -211,19 +214,18 @@ func (c *Network) attachAll(ctx context.Context, compare bool) error {
 	return err
 }
 
-// program lets the data plane take over the VPCs.
+// program lets the data plane take over the VPCs. One that it refuses does not hold up the others.
 func (c *Network) program(ctx context.Context, p picture) error {
 	if p.snapshot != nil {
-		ruleset := c.compiler.Compile(*p.snapshot)
-		if err := c.dataplane.Program(ctx, ruleset); err != nil {
-			err = fmt.Errorf("cannot program the VPCs: %w", err)
-			c.ruleset, c.refusal = nil, err.Error() // what holds now is not known
+		c.ruleset, c.refusal = c.compiler.Compile(*p.snapshot), ""
+		if err := c.dataplane.Program(ctx, c.ruleset); err != nil {
+			c.refusal = err.Error()
 			c.doubt.Set()
 			return err
 		}
-		c.ruleset, c.stale, c.refusal = ruleset, false, ""
+		c.stale = false
 	}
-	if len(p.goneVPCs) == 0 || c.ruleset == nil {
+	if len(p.goneVPCs) == 0 || c.stale {
 		return nil
 	}
 	// Their slots are free now: somebody may wait for one.
@@ -237,10 +239,13 @@ func (c *Network) program(ctx context.Context, p picture) error {
 	})
 }
 
-// programmed reports whether the data plane holds the rules of everything that the interface has in VPCs.
+// programmed reports whether the data plane was given the rules of everything that the interface has in VPCs.
 func (c *Network) programmed(i vpc.Interface) bool {
 	for _, e := range i.ENIs {
-		if c.ruleset == nil || c.ruleset.Networks[e.VPC] == nil || c.ruleset.Networks[e.VPC].Ports[e.ID] == nil {
+		if c.ruleset == nil || c.ruleset.Networks[e.VPC] == nil {
+			return false
+		}
+		if port := c.ruleset.Networks[e.VPC].Ports[e.ID]; port == nil || !slices.Equal(port.Addresses, e.Addresses) {
 			return false
 		}
 	}
@@ -252,12 +257,8 @@ func (c *Network) programmed(i vpc.Interface) bool {
 func (c *Network) attach(ctx context.Context, w wanted) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	ready := c.programmed(w.Interface)
-	if !ready && w.homeless == "" {
-		w.homeless = c.refusal
-	}
 	wait := time.Until(c.retry[w.ID].next)
-	if c.busy[w.ID] || wait > 0 || !ready && w.homeless == "" {
+	if c.busy[w.ID] || wait > 0 || w.homeless == "" && !c.programmed(w.Interface) {
 		c.unsettled = true
 		if wait > 0 {
 			time.AfterFunc(wait, c.poke.Set)
@@ -265,6 +266,9 @@ func (c *Network) attach(ctx context.Context, w wanted) {
 		return
 	}
 	c.busy[w.ID] = true
+	if len(w.ENIs) > 0 {
+		w.refusal = c.refusal
+	}
 	c.background.Go(func() {
 		c.attaching <- struct{}{}
 		defer func() { <-c.attaching }()
@@ -294,6 +298,9 @@ func (c *Network) attachNow(ctx context.Context, w wanted) error {
 		err = errors.New(w.homeless)
 	} else if err == nil {
 		a, err = c.dataplane.Attach(ctx, w.Interface)
+	}
+	if err != nil && w.refusal != "" {
+		err = fmt.Errorf("%w (%s)", err, w.refusal)
 	}
 	status := app.InterfaceStatus{ID: w.ID, Index: w.Index}
 	if err != nil {

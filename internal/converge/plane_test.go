@@ -17,7 +17,7 @@ type plane struct {
 	last  map[app.InterfaceID]vpc.Interface
 	// held is what was programmed last; early are interfaces that were attached before their rules.
 	held  *vpc.Ruleset
-	early []app.InterfaceID
+	early map[app.InterfaceID]bool
 	// fail returns the error of a call, told by its first word; nil = none.
 	fail func(verb string) error
 }
@@ -57,18 +57,22 @@ func (p *plane) Attach(ctx context.Context, i vpc.Interface) (vpc.Attachment, er
 	if err := p.note("attach", " "+string(i.ID)); err != nil {
 		return vpc.Attachment{}, err
 	}
+	a, err := p.Dataplane.Attach(ctx, i)
+	if err != nil {
+		return a, err
+	}
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.last == nil {
-		p.last = map[app.InterfaceID]vpc.Interface{}
+		p.last, p.early = map[app.InterfaceID]vpc.Interface{}, map[app.InterfaceID]bool{}
 	}
 	p.last[i.ID] = i
 	for _, e := range i.ENIs {
 		if p.held == nil || p.held.Networks[e.VPC] == nil || p.held.Networks[e.VPC].Ports[e.ID] == nil {
-			p.early = append(p.early, i.ID)
+			p.early[i.ID] = true
 		}
 	}
-	p.mu.Unlock()
-	return p.Dataplane.Attach(ctx, i)
+	return a, nil
 }
 
 func (p *plane) Detach(ctx context.Context, id app.InterfaceID) error {

@@ -49,15 +49,16 @@ type Attachment struct {
 
 // Dataplane puts interfaces into the kernel. Every method may be repeated: the same input again changes nothing.
 type Dataplane interface {
-	// Attach makes the interface with all its rules, before any process lives there. The VPCs of its ENIs have been
-	// programmed with them.
+	// Attach makes the interface with all its rules, before any process lives there. It refuses ENIs that their VPC has not
+	// been programmed with.
 	Attach(ctx context.Context, i Interface) (Attachment, error)
 	// Detach removes it and everything that belongs to it. Unknown ids are fine.
 	Detach(ctx context.Context, id app.InterfaceID) error
 	// List returns every attachment of this install, also what no row knows.
 	List(ctx context.Context) ([]Attachment, error)
 	// Program makes the routers and rules of all VPCs those of the ruleset: what no longer appears is removed, with
-	// its connections. It changes only what differs from the last call, comparing by pointer (see Ruleset).
+	// its connections. It changes only what differs from the last call, comparing by pointer (see Ruleset). A VPC that
+	// cannot be programmed does not keep the others from it.
 	Program(ctx context.Context, r *Ruleset) error
 	// Apply installs the install-wide rules and repairs what somebody else flushed or removed, of VPCs too.
 	Apply(ctx context.Context, r InstallRules) error

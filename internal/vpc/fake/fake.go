@@ -188,6 +188,11 @@ func (d *Dataplane) Attach(ctx context.Context, i vpc.Interface) (vpc.Attachment
 	}
 	d.k.mu.Lock()
 	defer d.k.mu.Unlock()
+	for _, e := range i.ENIs {
+		if r := d.k.programmed; r == nil || r.Networks[e.VPC] == nil || r.Networks[e.VPC].Ports[e.ID] == nil {
+			return vpc.Attachment{}, fmt.Errorf("cannot attach interface %s: %s is not programmed in VPC %q", i.ID, e.ID, e.VPC)
+		}
+	}
 	for id, other := range d.k.attached {
 		if other.Index == i.Index && id != i.ID {
 			return vpc.Attachment{}, fmt.Errorf("cannot attach interface %s: index %d is in use by %s", i.ID, i.Index, id)

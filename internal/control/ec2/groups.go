@@ -183,3 +183,13 @@ func (c *EC2) DeleteGroup(ctx context.Context, scope app.Scope, ref GroupRef) er
 		return nil
 	})
 }
+
+// GroupNamed returns the id of a group of the default VPC.
+func (c *EC2) GroupNamed(ctx context.Context, scope app.Scope, name string) (id app.GroupID, err error) {
+	err = c.view(ctx, scope, func(tx *store.Tx) error {
+		g, err := GroupRef{Name: name}.find(tx, scope)
+		id = g.ID
+		return err
+	})
+	return id, err
+}

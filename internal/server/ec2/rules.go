@@ -1,0 +1,240 @@
+package ec2
+
+import (
+	"context"
+
+	"github.com/funade/funade/internal/app"
+	api "github.com/funade/funade/internal/aws/api/ec2"
+	control "github.com/funade/funade/internal/control/ec2"
+	"github.com/funade/funade/internal/server/caller"
+	"github.com/funade/funade/internal/server/member"
+)
+
+// legacy is a rule in the flat form.
+type legacy struct {
+	cidr, protocol, groupName, groupOwner *string
+	from, to                              *int32
+}
+
+// ruleInputs turns permissions and the flat form into rules, one for each peer.
+func ruleInputs(permissions []api.IpPermission, flat legacy) []control.RuleInput {
+	var out []control.RuleInput
+	for _, p := range permissions {
+		base := control.RuleInput{Protocol: member.Value(p.IpProtocol), From: member.Int(p.FromPort), To: member.Int(p.ToPort)}
+		before := len(out)
+		add := func(set func(*control.RuleInput), text *string) {
+			r := base
+			r.Description = member.Value(text)
+			set(&r)
+			out = append(out, r)
+		}
+		for _, x := range p.IpRanges {
+			add(func(r *control.RuleInput) { r.CIDR = member.Value(x.CidrIp) }, x.Description)
+		}
+		for _, x := range p.Ipv6Ranges {
+			add(func(r *control.RuleInput) { r.CIDR = member.Value(x.CidrIpv6) }, x.Description)
+		}
+		for _, x := range p.PrefixListIds {
+			add(func(r *control.RuleInput) { r.PrefixList = app.PrefixListID(member.Value(x.PrefixListId)) }, x.Description)
+		}
+		for _, x := range p.UserIdGroupPairs {
+			add(func(r *control.RuleInput) {
+				r.Peer, r.PeerName, r.PeerAccount = app.GroupID(member.Value(x.GroupId)), member.Value(x.GroupName), app.AccountID(member.Value(x.UserId))
+			}, x.Description)
+		}
+		if len(out) == before {
+			out = append(out, base) // no peer: control says so
+		}
+	}
+	if flat.protocol != nil || flat.cidr != nil || flat.groupName != nil {
+		protocol := member.Value(flat.protocol)
+		if protocol == "" && flat.groupName != nil {
+			protocol = "-1"
+		}
+		out = append(out, control.RuleInput{
+			Protocol: protocol, From: member.Int(flat.from), To: member.Int(flat.to), CIDR: member.Value(flat.cidr),
+			PeerName: member.Value(flat.groupName), PeerAccount: app.AccountID(member.Value(flat.groupOwner)),
+		})
+	}
+	return out
+}
+
+func (h *Handler) authorize(ctx context.Context, ref control.GroupRef, egress bool, rules []control.RuleInput, specifications []api.TagSpecification, dry *bool) ([]api.SecurityGroupRule, error) {
+	tags, err := newTags(specifications, api.ResourceTypeSecurityGroupRule)
+	if err != nil {
+		return nil, err
+	}
+	if err := dryRun(dry); err != nil {
+		return nil, err
+	}
+	made, err := h.control.AuthorizeRules(ctx, caller.Scope(ctx), ref, egress, rules, tags[api.ResourceTypeSecurityGroupRule])
+	if err != nil {
+		return nil, wireError(err)
+	}
+	return shapes(made, ruleShape), nil
+}
+
+// AuthorizeSecurityGroupIngress adds rules for what may come in.
+func (h *Handler) AuthorizeSecurityGroupIngress(ctx context.Context, in *api.AuthorizeSecurityGroupIngressInput) (*api.AuthorizeSecurityGroupIngressOutput, error) {
+	rules := ruleInputs(in.IpPermissions, legacy{in.CidrIp, in.IpProtocol, in.SourceSecurityGroupName, in.SourceSecurityGroupOwnerId, in.FromPort, in.ToPort})
+	made, err := h.authorize(ctx, groupRef(in.GroupId, in.GroupName), false, rules, in.TagSpecifications, in.DryRun)
+	if err != nil {
+		return nil, err
+	}
+	return &api.AuthorizeSecurityGroupIngressOutput{Return: new(true), SecurityGroupRules: made}, nil
+}
+
+// AuthorizeSecurityGroupEgress adds rules for what may go out.
+func (h *Handler) AuthorizeSecurityGroupEgress(ctx context.Context, in *api.AuthorizeSecurityGroupEgressInput) (*api.AuthorizeSecurityGroupEgressOutput, error) {
+	rules := ruleInputs(in.IpPermissions, legacy{in.CidrIp, in.IpProtocol, in.SourceSecurityGroupName, in.SourceSecurityGroupOwnerId, in.FromPort, in.ToPort})
+	made, err := h.authorize(ctx, groupRef(in.GroupId, nil), true, rules, in.TagSpecifications, in.DryRun)
+	if err != nil {
+		return nil, err
+	}
+	return &api.AuthorizeSecurityGroupEgressOutput{Return: new(true), SecurityGroupRules: made}, nil
+}
+
+func (h *Handler) revoke(ctx context.Context, ref control.GroupRef, egress bool, rules []control.RuleInput, ids []string, dry *bool) ([]api.IpPermission, error) {
+	if err := dryRun(dry); err != nil {
+		return nil, err
+	}
+	if len(ids) > 0 {
+		list := shapes(ids, func(id string) app.RuleID { return app.RuleID(id) })
+		return []api.IpPermission{}, wireError(h.control.RevokeRulesByID(ctx, caller.Scope(ctx), ref, egress, list))
+	}
+	unknown, err := h.control.RevokeRules(ctx, caller.Scope(ctx), ref, egress, rules)
+	if err != nil {
+		return nil, wireError(err)
+	}
+	return shapes(unknown, unknownShape), nil
+}
+
+func unknownShape(in control.RuleInput) api.IpPermission {
+	p := api.IpPermission{IpProtocol: &in.Protocol, IpRanges: []api.IpRange{}}
+	if in.From != nil {
+		p.FromPort = member.Int32(*in.From)
+	}
+	if in.To != nil {
+		p.ToPort = member.Int32(*in.To)
+	}
+	switch {
+	case in.Peer != "":
+		p.UserIdGroupPairs = []api.UserIdGroupPair{{GroupId: new(string(in.Peer))}}
+	case in.PrefixList != "":
+		p.PrefixListIds = []api.PrefixListId{{PrefixListId: new(string(in.PrefixList))}}
+	case in.CIDR != "":
+		p.IpRanges = []api.IpRange{{CidrIp: &in.CIDR}}
+	}
+	return p
+}
+
+// RevokeSecurityGroupIngress removes rules for what may come in.
+func (h *Handler) RevokeSecurityGroupIngress(ctx context.Context, in *api.RevokeSecurityGroupIngressInput) (*api.RevokeSecurityGroupIngressOutput, error) {
+	rules := ruleInputs(in.IpPermissions, legacy{in.CidrIp, in.IpProtocol, in.SourceSecurityGroupName, in.SourceSecurityGroupOwnerId, in.FromPort, in.ToPort})
+	unknown, err := h.revoke(ctx, groupRef(in.GroupId, in.GroupName), false, rules, in.SecurityGroupRuleIds, in.DryRun)
+	if err != nil {
+		return nil, err
+	}
+	return &api.RevokeSecurityGroupIngressOutput{Return: new(true), UnknownIpPermissions: unknown}, nil
+}
+
+// RevokeSecurityGroupEgress removes rules for what may go out.
+func (h *Handler) RevokeSecurityGroupEgress(ctx context.Context, in *api.RevokeSecurityGroupEgressInput) (*api.RevokeSecurityGroupEgressOutput, error) {
+	rules := ruleInputs(in.IpPermissions, legacy{in.CidrIp, in.IpProtocol, in.SourceSecurityGroupName, in.SourceSecurityGroupOwnerId, in.FromPort, in.ToPort})
+	unknown, err := h.revoke(ctx, groupRef(in.GroupId, nil), true, rules, in.SecurityGroupRuleIds, in.DryRun)
+	if err != nil {
+		return nil, err
+	}
+	return &api.RevokeSecurityGroupEgressOutput{Return: new(true), UnknownIpPermissions: unknown}, nil
+}
+
+// ModifySecurityGroupRules replaces rules, which keep their ids.
+func (h *Handler) ModifySecurityGroupRules(ctx context.Context, in *api.ModifySecurityGroupRulesInput) (*api.ModifySecurityGroupRulesOutput, error) {
+	if err := dryRun(in.DryRun); err != nil {
+		return nil, err
+	}
+	rules := map[app.RuleID]control.RuleInput{}
+	for _, u := range in.SecurityGroupRules {
+		if u.SecurityGroupRule == nil {
+			return nil, invalid("The rule " + *u.SecurityGroupRuleId + " has no SecurityGroupRule: give what it is to allow")
+		}
+		r := u.SecurityGroupRule
+		rules[app.RuleID(*u.SecurityGroupRuleId)] = control.RuleInput{
+			Protocol: member.Value(r.IpProtocol), From: member.Int(r.FromPort), To: member.Int(r.ToPort), CIDR: member.Value(r.CidrIpv4) + member.Value(r.CidrIpv6),
+			PrefixList: app.PrefixListID(member.Value(r.PrefixListId)), Peer: app.GroupID(member.Value(r.ReferencedGroupId)), Description: member.Value(r.Description),
+		}
+	}
+	if err := h.control.ModifyRules(ctx, caller.Scope(ctx), app.GroupID(*in.GroupId), rules); err != nil {
+		return nil, wireError(err)
+	}
+	return &api.ModifySecurityGroupRulesOutput{Return: new(true)}, nil
+}
+
+func (h *Handler) describeAs(ctx context.Context, ref control.GroupRef, egress bool, permissions []api.IpPermission, texts []api.SecurityGroupRuleDescription, dry *bool) error {
+	if err := dryRun(dry); err != nil {
+		return err
+	}
+	if len(texts) > 0 {
+		byID := map[app.RuleID]string{}
+		for _, t := range texts {
+			byID[app.RuleID(member.Value(t.SecurityGroupRuleId))] = member.Value(t.Description)
+		}
+		return wireError(h.control.DescribeRulesByID(ctx, caller.Scope(ctx), ref, byID))
+	}
+	return wireError(h.control.DescribeRulesAs(ctx, caller.Scope(ctx), ref, egress, ruleInputs(permissions, legacy{})))
+}
+
+// UpdateSecurityGroupRuleDescriptionsIngress sets descriptions.
+func (h *Handler) UpdateSecurityGroupRuleDescriptionsIngress(ctx context.Context, in *api.UpdateSecurityGroupRuleDescriptionsIngressInput) (*api.UpdateSecurityGroupRuleDescriptionsIngressOutput, error) {
+	if err := h.describeAs(ctx, groupRef(in.GroupId, in.GroupName), false, in.IpPermissions, in.SecurityGroupRuleDescriptions, in.DryRun); err != nil {
+		return nil, err
+	}
+	return &api.UpdateSecurityGroupRuleDescriptionsIngressOutput{Return: new(true)}, nil
+}
+
+// UpdateSecurityGroupRuleDescriptionsEgress sets descriptions.
+func (h *Handler) UpdateSecurityGroupRuleDescriptionsEgress(ctx context.Context, in *api.UpdateSecurityGroupRuleDescriptionsEgressInput) (*api.UpdateSecurityGroupRuleDescriptionsEgressOutput, error) {
+	if err := h.describeAs(ctx, groupRef(in.GroupId, in.GroupName), true, in.IpPermissions, in.SecurityGroupRuleDescriptions, in.DryRun); err != nil {
+		return nil, err
+	}
+	return &api.UpdateSecurityGroupRuleDescriptionsEgressOutput{Return: new(true)}, nil
+}
+
+// groupRules is how rules are selected.
+var groupRules = described[control.RuleDetail]{
+	id:   func(r control.RuleDetail) string { return string(r.ID) },
+	tags: func(r control.RuleDetail) app.Tags { return r.Tags },
+	filters: map[string]func(control.RuleDetail) []string{
+		"group-id":               one(func(r control.RuleDetail) string { return string(r.Group) }),
+		"security-group-rule-id": one(func(r control.RuleDetail) string { return string(r.ID) }),
+	},
+}
+
+// DescribeSecurityGroupRules shows rules one by one.
+func (h *Handler) DescribeSecurityGroupRules(ctx context.Context, in *api.DescribeSecurityGroupRulesInput) (*api.DescribeSecurityGroupRulesOutput, error) {
+	if err := dryRun(in.DryRun); err != nil {
+		return nil, err
+	}
+	all, err := h.control.DescribeRules(ctx, caller.Scope(ctx))
+	if err != nil {
+		return nil, wireError(err)
+	}
+	page, next, err := describe(query{ids: in.SecurityGroupRuleIds, filters: in.Filters, max: in.MaxResults, token: in.NextToken, missing: control.Missing("sgr-")}, all, groupRules)
+	if err != nil {
+		return nil, err
+	}
+	return &api.DescribeSecurityGroupRulesOutput{SecurityGroupRules: shapes(page, ruleShape), NextToken: next}, nil
+}
+
+func ruleShape(r control.RuleDetail) api.SecurityGroupRule {
+	out := api.SecurityGroupRule{
+		SecurityGroupRuleId: new(string(r.ID)), GroupId: new(string(r.Group)), GroupOwnerId: new(string(r.Scope.Account)), IsEgress: new(r.Egress),
+		IpProtocol: new(protocolText(r.Protocol)), FromPort: member.Int32(r.FromPort), ToPort: member.Int32(r.ToPort),
+		CidrIpv4: member.Text(ruleIPv4(r)), CidrIpv6: member.Text(ruleIPv6(r)), PrefixListId: member.Text(r.PrefixList),
+		Description: member.Text(r.Description), Tags: tagList(r.Tags),
+	}
+	if r.Peer != "" {
+		out.ReferencedGroupInfo = &api.ReferencedSecurityGroup{GroupId: new(string(r.Peer)), UserId: new(string(r.Scope.Account)), VpcId: new(string(r.VPC))}
+	}
+	return out
+}

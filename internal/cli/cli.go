@@ -35,6 +35,8 @@ const (
 	exitOK     = 0
 	exitFailed = 1
 	exitUsage  = 2
+	// exitInterrupted is a shell's code for SIGINT.
+	exitInterrupted = 130
 )
 
 // Program is the command line of one process.
@@ -58,6 +60,10 @@ type grammar struct {
 	Settings   settingsCmd   `cmd:"" help:"Show or change settings that AWS' API has no word for."`
 	Rollback   rollbackCmd   `cmd:"" help:"Go back to the previous revision, or to one that --to names."`
 	Cancel     cancelCmd     `cmd:"" help:"Cancel the operation in progress; the revision that served before goes on serving."`
+	Exec       execCmd       `cmd:"" help:"Run a command inside a service or instance: funade exec app -- sh."`
+	Forward    forwardCmd    `cmd:"" help:"Forward a local port through a service's or instance's network: funade forward --from app 5432:10.0.1.10:5432."`
+	Explain    explainCmd    `cmd:"" help:"Say whether a connection works, and which route, group or rule decides. Exit code 0: allowed, 1: denied, 2: no answer."`
+	VPC        vpcCmd        `cmd:"" name:"vpc" help:"Attach real networks behind the server to VPCs."`
 	Keys       keysCmd       `cmd:"" help:"Manage the root key."`
 	CA         caCmd         `cmd:"" name:"ca" help:"Print the certificate of this install's own certificate authority."`
 	Trust      trustCmd      `cmd:"" help:"Make this machine trust the install's certificate authority."`
@@ -72,7 +78,7 @@ type session struct {
 }
 
 // Run parses args (without the program's name), runs the verb and returns the exit code: 0, 1 when the verb or
-// the operation that it waited for failed, 2 when the command line is wrong.
+// the operation that it waited for failed, 2 when the command line is wrong. exec and explain have codes of their own.
 func (p *Program) Run(ctx context.Context, args []string) int {
 	var g grammar
 	exited := -1
@@ -105,8 +111,23 @@ func (p *Program) Run(ctx context.Context, args []string) int {
 	return exitOK
 }
 
+// exitError picks the exit code; nothing is printed when err is nil.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return fmt.Sprintf("exit code %d: %v", e.code, e.err) }
+func (e *exitError) Unwrap() error { return e.err }
+
 // report prints an error with its remedy and picks the exit code.
 func (p *Program) report(err error) int {
+	if e, ok := errors.AsType[*exitError](err); ok {
+		if e.err != nil {
+			fmt.Fprintln(p.Stderr, "funade:", explain(e.err))
+		}
+		return e.code
+	}
 	fmt.Fprintln(p.Stderr, "funade:", explain(err))
 	if errors.Is(err, errUsage) {
 		return exitUsage

@@ -36,11 +36,16 @@ const (
 	maxCABundle   = 4 << 20
 )
 
-// connectFlags say which server a verb talks to.
-type connectFlags struct {
+// serverFlags say which server a verb talks to.
+type serverFlags struct {
 	Endpoint string `help:"URL of the API; default: AWS_ENDPOINT_URL, the AWS profile's endpoint_url, or the server of --data." placeholder:"URL"`
 	Data     string `help:"Data directory of a server on this machine, for address and key; default: /var/lib/funade if readable." env:"FUNADE_DATA" type:"path" placeholder:"DIR"`
-	JSON     bool   `name:"json" help:"Print JSON."`
+}
+
+// connectFlags are serverFlags of a verb that prints a result.
+type connectFlags struct {
+	serverFlags
+	JSON bool `name:"json" help:"Print JSON."`
 }
 
 // clients are the API clients of one verb.
@@ -55,7 +60,7 @@ type clients struct {
 }
 
 // connect finds the server: --endpoint, --data, the AWS settings in the environment, the default data directory.
-func (f *connectFlags) connect(s *session) (*clients, error) {
+func (f *serverFlags) connect(s *session) (*clients, error) {
 	if f.Endpoint == "" && f.Data != "" {
 		return fromDataDir(s, f.Data)
 	}

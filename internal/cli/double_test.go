@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/registry"
+
+	protocol "github.com/funade/funade/internal/session"
 )
 
 type object = map[string]any
@@ -22,6 +24,8 @@ type double struct {
 	calls   []string
 	inputs  map[string]object
 	answers map[string]func(in object) any
+	// session serves what CreateSession led to.
+	session func(*protocol.Conn)
 }
 
 // refusal is an answer that becomes an error.
@@ -34,6 +38,10 @@ func newDouble(t *testing.T) *double {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/v2") {
 			reg.ServeHTTP(w, r)
+			return
+		}
+		if strings.HasPrefix(r.URL.Path, "/funade/session/") {
+			d.upgrade(t, w, r)
 			return
 		}
 		d.serve(w, r)
@@ -49,6 +57,31 @@ func newDouble(t *testing.T) *double {
 	d.answer("DescribeInstall", object{"InstallId": "0123abcd", "Version": "1", "AccountId": "000000000000", "Region": "us-east-1",
 		"Domain": "apps.localhost", "HttpsPort": 8443, "RegistryHost": "127.0.0.1"})
 	return d
+}
+
+// withSessions makes sessions that f serves; their token is "secret".
+func (d *double) withSessions(f func(*protocol.Conn)) {
+	d.mu.Lock()
+	d.session = f
+	d.mu.Unlock()
+	d.answer("CreateSession", object{"SessionId": "s1", "Token": "secret", "Path": "/funade/session/s1", "ExpiresAt": 1.7e9, "InstanceId": "i1"})
+}
+
+func (d *double) upgrade(t *testing.T, w http.ResponseWriter, r *http.Request) {
+	d.mu.Lock()
+	serve := d.session
+	d.mu.Unlock()
+	if r.Header.Get("Authorization") != "Bearer secret" || r.URL.Path != "/funade/session/s1" || serve == nil {
+		http.Error(w, "there is no such session", http.StatusForbidden)
+		return
+	}
+	c, err := protocol.Accept(w, r, 0)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer c.Close()
+	serve(c)
 }
 
 func (d *double) answer(operation string, out any) { d.on(operation, func(object) any { return out }) }

@@ -75,7 +75,7 @@ func snapshot(tx *store.Tx) vpc.Snapshot {
 		i := &s.Interfaces[n]
 		if names := s.Names[i.VPC]; names != nil && strings.HasPrefix(i.Owner, "i-") {
 			for _, a := range i.Addresses {
-				for _, name := range hostNames(a, i.Scope.Region) {
+				for _, name := range app.PrivateNames(a, i.Scope.Region) {
 					names[name] = []netip.Addr{a}
 				}
 			}
@@ -98,25 +98,11 @@ func rows[K, T any](tx *store.Tx, t store.Table[K, T]) []T {
 	return out
 }
 
-// hostNames are the private names of a host's address (EC2 guide, "Amazon EC2 instance hostnames"). us-east-1 has a short
-// form; the long one is answered there too.
-func hostNames(a netip.Addr, region app.Region) []string {
-	host := "ip-" + strings.ReplaceAll(a.String(), ".", "-") + "."
-	names := []string{host + string(region) + ".compute.internal"}
-	if region == "us-east-1" {
-		names = append(names, host+"ec2.internal")
-	}
-	return names
-}
-
 // endpointGateway is the type of endpoints that are routes and have no address.
 const endpointGateway = "Gateway"
 
-// nameEndpoint adds an endpoint's own name, which holds the service's name backwards: vpce-….api.ecr.us-east-1.vpce.amazonaws.com.
+// nameEndpoint adds an endpoint's own name.
 func nameEndpoint(tx *store.Tx, e *app.Endpoint, names map[string][]netip.Addr) {
-	region := string(e.Scope.Region)
-	service := strings.Split(strings.TrimPrefix(e.ServiceName, "com.amazonaws."+region+"."), ".")
-	slices.Reverse(service)
 	var addresses []netip.Addr
 	for _, id := range e.Interfaces {
 		if i, ok := store.NetworkInterfaces.Get(tx, id); ok {
@@ -124,6 +110,6 @@ func nameEndpoint(tx *store.Tx, e *app.Endpoint, names map[string][]netip.Addr) 
 		}
 	}
 	if len(addresses) > 0 {
-		names[strings.ToLower(string(e.ID)+"."+strings.Join(service, ".")+"."+region+".vpce.amazonaws.com")] = addresses
+		names[e.DNSName()] = addresses
 	}
 }

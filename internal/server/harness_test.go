@@ -13,10 +13,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	sdkrunner "github.com/aws/aws-sdk-go-v2/service/apprunner"
 	runnertypes "github.com/aws/aws-sdk-go-v2/service/apprunner/types"
+	sdkec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/smithy-go"
 
 	"github.com/funade/funade/internal/app"
 	apiapprunner "github.com/funade/funade/internal/aws/api/apprunner"
+	apiec2 "github.com/funade/funade/internal/aws/api/ec2"
 	apiecr "github.com/funade/funade/internal/aws/api/ecr"
 	apiecrpublic "github.com/funade/funade/internal/aws/api/ecrpublic"
 	apifunade "github.com/funade/funade/internal/aws/api/funade"
@@ -26,12 +28,13 @@ import (
 	"github.com/funade/funade/internal/aws/sigv4"
 	"github.com/funade/funade/internal/aws/wire"
 	"github.com/funade/funade/internal/control"
-	"github.com/funade/funade/internal/control/ec2"
+	controlec2 "github.com/funade/funade/internal/control/ec2"
 	"github.com/funade/funade/internal/control/operation"
 	"github.com/funade/funade/internal/control/reach"
 	"github.com/funade/funade/internal/logs"
 	"github.com/funade/funade/internal/server"
 	"github.com/funade/funade/internal/server/apprunner"
+	"github.com/funade/funade/internal/server/ec2"
 	"github.com/funade/funade/internal/server/ecr"
 	"github.com/funade/funade/internal/server/ecrpublic"
 	"github.com/funade/funade/internal/server/funade"
@@ -100,8 +103,9 @@ func newAPI(t *testing.T) *api {
 	a.runner.Strict = true
 	install := funade.Install{ID: "0000aaaa", Version: "v0", Account: account, Region: region, Domain: "apps.test", HTTPPort: 80, HTTPSPort: 443, RegistryHost: "localhost:4566"}
 	a.sessions = sessions.New(nil, nil, time.Now)
+	networks := controlec2.New(st, controlec2.Config{})
 	extension := funade.New(funade.Config{
-		Control: c, Networks: ec2.New(st, ec2.Config{}), Reach: reach.New(st, reach.Config{}), Sessions: a.sessions, Install: install, RootKey: rootKey{},
+		Control: c, Networks: networks, Reach: reach.New(st, reach.Config{}), Sessions: a.sessions, Install: install, RootKey: rootKey{},
 	})
 	mux, err := wire.NewMux(wire.Options{
 		Verifier: sigv4.NewVerifier(keys{}, time.Now),
@@ -113,6 +117,7 @@ func newAPI(t *testing.T) *api {
 		wire.Registration{Service: apilogs.Descriptor, Handler: serverlogs.New(c, l, time.Now)},
 		wire.Registration{Service: apists.Descriptor, Handler: sts.Handler{}},
 		wire.Registration{Service: apiiam.Descriptor, Handler: iam.New(testTime)},
+		wire.Registration{Service: apiec2.Descriptor, Handler: ec2.New(networks)},
 		wire.Registration{Service: apifunade.Descriptor, Handler: extension},
 	)
 	if err != nil {
@@ -131,6 +136,8 @@ func newAPI(t *testing.T) *api {
 	}
 	return a
 }
+
+func (a *api) ec2Client() *sdkec2.Client { return sdkec2.NewFromConfig(a.config) }
 
 func (a *api) runnerClient() *sdkrunner.Client { return sdkrunner.NewFromConfig(a.config) }
 

@@ -45,8 +45,10 @@ var dhcpOptions = described[control.DHCPOptionsDetail]{
 	filters: map[string]func(control.DHCPOptionsDetail) []string{
 		"dhcp-options-id": one(func(o control.DHCPOptionsDetail) string { return string(o.ID) }),
 		"key":             func(o control.DHCPOptionsDetail) []string { return slices.Collect(maps.Keys(o.Values)) },
-		"value":           func(o control.DHCPOptionsDetail) []string { return slices.Concat(slices.Collect(maps.Values(o.Values))...) },
-		"owner-id":        one(func(o control.DHCPOptionsDetail) string { return string(o.Scope.Account) }),
+		"value": func(o control.DHCPOptionsDetail) []string {
+			return slices.Concat(slices.Collect(maps.Values(o.Values))...)
+		},
+		"owner-id": one(func(o control.DHCPOptionsDetail) string { return string(o.Scope.Account) }),
 	},
 }
 

@@ -27,7 +27,9 @@ func (h *Handler) DeleteTags(ctx context.Context, in *api.DeleteTagsInput) (*api
 	if err := dryRun(in.DryRun); err != nil {
 		return nil, err
 	}
-	tags := shapes(in.Tags, func(t api.Tag) control.DeletedTag { return control.DeletedTag{Key: member.Value(t.Key), Value: t.Value} })
+	tags := shapes(in.Tags, func(t api.Tag) control.DeletedTag {
+		return control.DeletedTag{Key: member.Value(t.Key), Value: t.Value}
+	})
 	return nil, wireError(h.control.DeleteTags(ctx, caller.Scope(ctx), in.Resources, tags))
 }
 

@@ -21,6 +21,7 @@ import (
 
 	"github.com/funade/funade/internal/app"
 	"github.com/funade/funade/internal/vpc"
+	"github.com/funade/funade/internal/vpc/linux/flowlog"
 )
 
 // Config is what an install's data plane needs to know. All of it is constant while namespaces exist.
@@ -39,7 +40,9 @@ type Config struct {
 	MaxFlows int
 	// RevokedFlows says what happens to connections inside VPCs that the rules no longer allow.
 	RevokedFlows RevokedFlows
-	Logger       *slog.Logger
+	// FlowRecords takes the records of VPCs' flow logs; nil = they are not made.
+	FlowRecords flowlog.Sink
+	Logger      *slog.Logger
 }
 
 // RevokedFlows is the fate of established connections that a change of rules would not have let begin.

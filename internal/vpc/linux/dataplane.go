@@ -20,6 +20,7 @@ import (
 	"github.com/funade/funade/internal/app"
 	"github.com/funade/funade/internal/base/failpoint"
 	"github.com/funade/funade/internal/vpc"
+	"github.com/funade/funade/internal/vpc/linux/flowlog"
 	"github.com/funade/funade/internal/vpc/linux/resolver"
 )
 
@@ -36,16 +37,17 @@ type Dataplane struct {
 	doors doorSet
 
 	// mu serialises changes of the kernel's state and guards the fields below.
-	mu       sync.Mutex
-	closed   bool
-	allow    []netip.Prefix
-	problems []string
-	routers  map[app.VPCID]*router
-	uplinks  map[app.VPCID]int // slots of the routers that may send
-	lans     []nftables.SetElement
-	ruleset  *vpc.Ruleset // the last one that was programmed
-	resolver resolver.Config
-	revoke   RevokedFlows
+	mu          sync.Mutex
+	closed      bool
+	allow       []netip.Prefix
+	problems    []string
+	routers     map[app.VPCID]*router
+	uplinks     map[app.VPCID]int // slots of the routers that may send
+	lans        []nftables.SetElement
+	ruleset     *vpc.Ruleset // the last one that was programmed
+	resolver    resolver.Config
+	revoke      RevokedFlows
+	flowRecords flowlog.Sink
 	// doorNames is what Apply said last.
 	doorNames func(string) bool
 	// attached is replaced, never changed: Dial reads it without the lock.
@@ -83,7 +85,7 @@ func Open(ctx context.Context, c Config) (*Dataplane, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	d := &Dataplane{names: n, log: c.Logger, routers: map[app.VPCID]*router{}, revoke: c.RevokedFlows}
+	d := &Dataplane{names: n, log: c.Logger, routers: map[app.VPCID]*router{}, revoke: c.RevokedFlows, flowRecords: c.FlowRecords}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}

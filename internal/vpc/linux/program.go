@@ -121,7 +121,7 @@ func (d *Dataplane) programNetwork(ctx context.Context, n *vpc.Network) error {
 	if err := failpoint.Hit("vpc/program/routes"); err != nil {
 		return err
 	}
-	if err := d.programNames(r, n); err != nil {
+	if err := errors.Join(d.programNames(r, n), d.programFlowLogs(r, n)); err != nil {
 		return err
 	}
 	r.network = n
@@ -225,7 +225,7 @@ func (d *Dataplane) repairRouter(ctx context.Context, r *router) error {
 	if err := r.programRoutes(n, true); err != nil {
 		return err
 	}
-	return d.programNames(r, n)
+	return errors.Join(d.programNames(r, n), d.programFlowLogs(r, n))
 }
 
 // afterProgram ends what the change no longer allows.

@@ -38,6 +38,7 @@ type router struct {
 	dns        *resolver.Resolver
 	dnsAt      netip.Addr
 	zone       *vpc.Zone
+	flows      *flowWatch
 	past       []past // networks whose flows still have their grace
 }
 
@@ -130,6 +131,7 @@ func (n names) openRouter(id app.VPCID) (_ *router, err error) {
 }
 
 func (r *router) close() {
+	r.stopFlowLogs()
 	if r.dns != nil {
 		r.dns.Close()
 		r.dns = nil

@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -256,4 +257,8 @@ func TestStory(t *testing.T) {
 	if entries, err := os.ReadDir(d.netnsDir()); err != nil || slices.ContainsFunc(entries, func(e os.DirEntry) bool { return checkVPCID(app.VPCID(e.Name())) == nil }) {
 		t.Errorf("routers are left: %v, %v", entries, err)
 	}
+}
+
+func timeout(t testing.TB, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(t.Context(), d)
 }

@@ -124,6 +124,11 @@ func render(n *vpc.Network, b basis, old *rendered, number func(*vpc.Port, *vpc.
 		}
 		r.groups[id] = part
 		r.add(part.sets, part.chains)
+		for _, p := range slices.Concat(g.Ingress.Peers, g.Egress.Peers) {
+			if n.Members[p.Group] == nil { // nobody carries it
+				r.keep(old, []*set{{name: membersName(p.Group), key: nftables.TypeIPAddr}}, nil)
+			}
+		}
 	}
 	for id, a := range n.ACLs {
 		if a.Open {

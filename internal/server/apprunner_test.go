@@ -325,5 +325,5 @@ func TestOtherConfigurations(t *testing.T) {
 		t.Errorf("got %+v, %v", gone, err)
 	}
 	_, err = c.DescribeVpcConnector(ctx, &sdk.DescribeVpcConnectorInput{VpcConnectorArn: aws.String("arn:aws:apprunner:us-east-1:000000000000:vpcconnector/abcd/1/0123456789abcdef0123456789abcdef")})
-	wantError(t, err, "UnknownOperationException", "")
+	wantError(t, err, "ResourceNotFoundException", "does not exist")
 }

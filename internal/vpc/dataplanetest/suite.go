@@ -21,7 +21,8 @@ import (
 type World interface {
 	// Layout is the division of the install's managed prefix.
 	Layout() vpc.Layout
-	// Open starts a data plane over what the world holds; after Close of the last one it adopts what stands.
+	// Open starts a data plane over what the world holds; after Close of the last one it adopts what stands. The sockets
+	// implement vpc.Inside too.
 	Open(t testing.TB) (vpc.Dataplane, vpc.Sockets)
 	// Serve runs a TCP server inside the attachment's network until the test ends; it sends greeting on every
 	// connection and closes it.
@@ -55,6 +56,7 @@ func Run(t *testing.T, fresh func(t *testing.T) World) {
 		{"RestartAdopts", restartAdopts},
 		{"ApplyAgainChangesNothing", applyAgain},
 		{"AnAddressMovesOn", addressMovesOn},
+		{"PrivateNetwork", privateNetwork},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, fresh(t)) })
 	}

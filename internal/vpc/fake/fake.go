@@ -214,6 +214,9 @@ func (k *Kernel) attachment(i vpc.Interface) vpc.Attachment {
 		panic(err) // Attach checked it
 	}
 	out := vpc.Attachment{ID: i.ID, NetnsPath: "/fake/netns/" + string(i.ID), Address: a, Resolvers: []netip.Addr{k.layout.Resolver()}}
+	if len(i.ENIs) > 0 {
+		out.Resolvers = slices.Clone(i.ENIs[0].Resolvers)
+	}
 	if i.UIDBase != 0 {
 		out.UsernsPath = "/fake/userns/" + string(i.ID)
 	}

@@ -24,15 +24,16 @@ type past struct {
 	until   time.Time
 }
 
-// scheduleJudgement cuts, after the grace, what the rules that replaced old do not allow.
+// scheduleJudgement cuts, after the grace, what the rules that replaced old do not allow; nil = they are not known.
 func (d *Dataplane) scheduleJudgement(r *router, old *vpc.Network) error {
 	switch {
 	case d.revoke == Keep:
 		return nil
-	case d.revoke == Now || old == nil:
+	case d.revoke == Now:
 		return r.cutRevoked()
+	case old != nil:
+		r.past = append(r.past, past{old, time.Now()})
 	}
-	r.past = append(r.past, past{old, time.Now()})
 	time.AfterFunc(revokedGrace, func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()

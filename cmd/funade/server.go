@@ -258,7 +258,9 @@ func (d *daemon) openStore(context.Context) error {
 	d.control = control.New(d.store, control.Config{
 		RegistryHosts: d.registryHosts(), Quotas: control.Quotas{Services: d.config.MaxServices},
 	})
-	d.ec2 = controlec2.New(d.store, controlec2.Config{})
+	d.ec2 = controlec2.New(d.store, controlec2.Config{
+		Report: func(err error) { slog.Error("keeper's pass failed", "error", err) },
+	})
 	return nil
 }
 
@@ -396,6 +398,7 @@ func (d *daemon) converge(ctx context.Context) {
 	for _, run := range []func(){
 		func() { runner.Run(ctx) },
 		func() { keeper.Run(ctx) },
+		func() { d.ec2.RunKeeper(ctx) },
 		func() { images.Run(ctx) },
 		func() { network.Run(ctx) },
 		func() { instances.Run(ctx) },

@@ -25,8 +25,10 @@ type Host struct {
 	// Image is what the caller wrote: an image reference or an ami- alias.
 	Image        string
 	InstanceType string
-	KeyName      string
-	State        HostState
+	// CPU (1/1024 of a core) and Memory (MiB) are what the type means.
+	CPU, Memory int
+	KeyName     string
+	State       HostState
 	// StateReason is one line for people and its code, as EC2's StateReason.
 	StateCode, StateReason string
 	// Wanted is running, stopped or terminated.

@@ -124,6 +124,17 @@ type view struct {
 	status    app.InstanceStatus
 	container *engine.Status
 	settings  app.ServiceSettings
+	// host is set instead of service and revision when it is the container of a private host; image is its digest.
+	host  *app.Host
+	image app.Digest
+}
+
+// log is where the instance's output goes.
+func (v view) log() app.LogStreamKey {
+	if v.host != nil {
+		return app.LogStreamKey{Group: v.host.LogGroup(), Stream: "console"}
+	}
+	return app.LogStreamKey{Group: v.service.ServiceLogGroup("application"), Stream: "instance/" + string(v.ID)}
 }
 
 func (c *Instances) pass(ctx context.Context) error {
@@ -184,6 +195,11 @@ func (c *Instances) look(ctx context.Context, containers []engine.Status) (views
 			v.revision, _ = store.Revisions.Get(tx, app.RevisionKey{Service: i.Service, Number: i.Revision})
 			v.status, _ = store.InstanceStatuses.Get(tx, i.ID)
 			v.settings = v.service.Settings.WithDefaults()
+			v.image = v.revision.Digest
+			if h, ok := store.Hosts.Get(tx, i.Host); ok && i.Host != "" {
+				image, _ := store.ImageStatuses.Get(tx, app.RevisionKey{Service: app.ServiceID(h.ID), Number: 1})
+				v.host, v.image = &h, image.Digest
+			}
 			views = append(views, v)
 		}
 		for s := range store.InstanceStatuses.All(tx) {
@@ -217,7 +233,7 @@ func (c *Instances) follow(ctx context.Context, views []view) error {
 		}
 		sources = append(sources, LogSource{
 			Instance: v.ID, Path: path, Final: final[v.ID],
-			Key: app.LogStreamKey{Group: v.service.ServiceLogGroup("application"), Stream: "instance/" + string(v.ID)},
+			Key: v.log(),
 		})
 	}
 	return c.Logs.Follow(ctx, sources)
@@ -353,7 +369,7 @@ func restartPause(exits int) time.Duration {
 // start makes the container run once everything that it needs is there and its back-off is over.
 func (c *Instances) start(ctx context.Context, v view) error {
 	a, attached := c.Attachment(v.Interface)
-	if !attached || v.revision.Digest == "" {
+	if !attached || v.image == "" {
 		return nil
 	}
 	if v.status.Phase == app.PhaseExited {
@@ -362,7 +378,7 @@ func (c *Instances) start(ctx context.Context, v view) error {
 			return nil
 		}
 	}
-	instance, err := spec(v.service, v.revision, v.Instance, a, c.UIDBase(v.service.Scope.Account), c.CABundle)
+	instance, err := c.spec(v, a)
 	if err != nil {
 		return c.recordFailed(ctx, v.ID, err)
 	}
@@ -409,4 +425,12 @@ func (c *Instances) recordFailed(ctx context.Context, id app.InstanceID, cause e
 	return c.record(ctx, id, func(s *app.InstanceStatus) {
 		s.Phase, s.Reason, s.LastLines = app.PhaseFailed, cause.Error(), lines
 	})
+}
+
+// spec returns the complete desired container of an instance or a private host.
+func (c *Instances) spec(v view, a vpc.Attachment) (engine.Instance, error) {
+	if v.host != nil {
+		return hostSpec(*v.host, v.Instance, v.image, a, c.UIDBase(v.host.Scope.Account), c.CABundle)
+	}
+	return spec(v.service, v.revision, v.Instance, a, c.UIDBase(v.service.Scope.Account), c.CABundle)
 }

@@ -19,6 +19,8 @@ type Config struct {
 	Now    func() time.Time
 	IDs    id.Source
 	Quotas Quotas
+	// Report takes errors of the keeper; nil = nobody hears of them.
+	Report func(error)
 }
 
 // Quotas are the limits of one account and region (VPC guide, "Amazon VPC quotas"). Zero means the default.

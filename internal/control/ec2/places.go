@@ -35,9 +35,6 @@ func regionCode(region app.Region) string {
 	return code
 }
 
-// cutRegion reports whether the name begins with the word REGION, and what follows it.
-func cutRegion(name string) (rest string, ok bool) { return strings.CutPrefix(name, "REGION") }
-
 // RegionNames are the regions that every account has, by name.
 var RegionNames = []app.Region{
 	"ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-southeast-1", "ap-southeast-2", "ca-central-1", "eu-central-1",

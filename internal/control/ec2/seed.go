@@ -2,6 +2,7 @@ package ec2
 
 import (
 	"net/netip"
+	"strings"
 
 	"github.com/funade/funade/internal/app"
 	"github.com/funade/funade/internal/store"
@@ -50,10 +51,7 @@ func (c *EC2) seedPrefixLists(tx *store.Tx, region app.Region) {
 		return // another account's scope brought them
 	}
 	for _, l := range ownedLists {
-		name := l.name
-		if rest, ok := cutRegion(name); ok {
-			name = string(region) + rest
-		}
+		name := strings.Replace(l.name, "REGION", string(region), 1)
 		store.Control.PrefixLists.Put(tx, app.PrefixList{
 			ID: app.PrefixListID(c.cfg.IDs.Prefixed("pl")), Scope: scope, Name: "com.amazonaws." + name, Family: "IPv4", MaxEntries: l.size,
 			Version: 1, State: "create-complete", CreatedAt: c.now(),

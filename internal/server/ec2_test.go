@@ -242,6 +242,10 @@ func TestEC2Tags(t *testing.T) {
 	}
 	_, err := c.CreateTags(ctx, &sdkec2.CreateTagsInput{Resources: []string{"igw-0"}, Tags: []ec2types.Tag{pair("a", "b")}})
 	wantError(t, err, "InvalidInternetGatewayID.NotFound", "igw-0")
+	_, err = c.CreateTags(ctx, &sdkec2.CreateTagsInput{Resources: []string{vpc}, Tags: []ec2types.Tag{pair("a", "b"), pair("a", "c")}})
+	wantError(t, err, "InvalidParameterValue", "Duplicate tag key 'a'")
+	_, err = c.CreateVpc(ctx, &sdkec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16"), TagSpecifications: tagged("vpc", "a", "b", "a", "c")})
+	wantError(t, err, "InvalidParameterValue", "Duplicate tag key 'a'")
 	_, err = c.CreateTags(ctx, &sdkec2.CreateTagsInput{Resources: []string{vpc}, Tags: []ec2types.Tag{pair("aws:a", "b")}})
 	wantError(t, err, "InvalidParameterValue", "reserved")
 	_, err = c.CreateTags(ctx, &sdkec2.CreateTagsInput{Resources: []string{vpc}, Tags: []ec2types.Tag{pair("a", "b")}, DryRun: aws.Bool(true)})

@@ -40,9 +40,21 @@ func newTags(specifications []api.TagSpecification, types ...api.ResourceType) (
 		if out[s.ResourceType] == nil {
 			out[s.ResourceType] = app.Tags{}
 		}
-		for _, t := range s.Tags {
-			out[s.ResourceType][member.Value(t.Key)] = member.Value(t.Value)
+		if err := addTags(out[s.ResourceType], s.Tags); err != nil {
+			return nil, err
 		}
 	}
 	return out, nil
+}
+
+// addTags takes over tags; a key given twice is an error.
+func addTags(to app.Tags, list []api.Tag) error {
+	for _, t := range list {
+		key := member.Value(t.Key)
+		if _, twice := to[key]; twice {
+			return &wire.Error{Code: "InvalidParameterValue", Message: "Duplicate tag key '" + key + "' specified: give each key once."}
+		}
+		to[key] = member.Value(t.Value)
+	}
+	return nil
 }

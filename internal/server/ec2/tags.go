@@ -16,8 +16,8 @@ func (h *Handler) CreateTags(ctx context.Context, in *api.CreateTagsInput) (*api
 		return nil, err
 	}
 	tags := app.Tags{}
-	for _, t := range in.Tags {
-		tags[member.Value(t.Key)] = member.Value(t.Value)
+	if err := addTags(tags, in.Tags); err != nil {
+		return nil, err
 	}
 	return nil, wireError(h.control.CreateTags(ctx, caller.Scope(ctx), in.Resources, tags))
 }

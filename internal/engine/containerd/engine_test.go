@@ -145,7 +145,7 @@ func TestUserNamespace(t *testing.T) {
 		}
 		return
 	}
-	in := h.Instance(t, enginetest.Program{Actions: []string{"cat=/proc/self/uid_map", "write=1", "cat=/etc/hostname", "serve"}})
+	in := h.Instance(t, enginetest.Program{Actions: []string{"cat=/proc/self/uid_map", "write=1", "reopen=own", "cat=/etc/hostname", "serve"}})
 	in.UIDBase = 300_000
 	in.Network = userns(t, in.UIDBase)
 	h.Ensure(t, in)
@@ -154,6 +154,18 @@ func TestUserNamespace(t *testing.T) {
 	data, err := os.ReadFile(s.LogPath)
 	if err != nil || !strings.Contains(string(data), "300000") || !strings.Contains(string(data), "wrote 1") || !strings.Contains(string(data), string(in.ID)) {
 		t.Errorf("log is %q, %v", data, err)
+	}
+	for _, user := range []string{"", "1000:1001"} {
+		var out bytes.Buffer
+		p, err := h.Engine.(*Engine).Exec(t.Context(), in.ID, engine.Exec{
+			Args: []string{"/app", "uid", "reopen=by name"}, User: user, Stdin: strings.NewReader(""), Stdout: &out, Stderr: io.Discard,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code, err := p.Wait(); err != nil || code != 0 || !strings.HasSuffix(out.String(), "\nby name\n") {
+			t.Errorf("further process as %q: exit code %d, %v, output %q", user, code, err, &out)
+		}
 	}
 	if status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.PID)); err != nil || !strings.Contains(string(status), "Uid:\t300000\t300000") {
 		t.Errorf("the process does not run as 300000: %v", err)

@@ -241,7 +241,8 @@ func (e *Engine) create(ctx context.Context, in engine.Instance, hash string) (c
 			c.SnapshotKey, c.Image = string(in.ID), imageName(in.Image)
 			return nil
 		},
-		client.WithRuntime(e.cfg.shimPath(), &options.Options{BinaryName: e.runtime, Root: e.cfg.runcRoot()}),
+		// The streams belong to the instance's root, so that programs may open /dev/stdout.
+		client.WithRuntime(e.cfg.shimPath(), &options.Options{BinaryName: e.runtime, Root: e.cfg.runcRoot(), IoUid: in.UIDBase, IoGid: in.UIDBase}),
 		client.WithContainerLabels(e.labels(in, img, hash)),
 		client.WithSpec(spec))
 	if err != nil {

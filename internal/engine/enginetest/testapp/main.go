@@ -33,6 +33,8 @@ func main() {
 			if _, err := io.Copy(os.Stdout, os.Stdin); err != nil {
 				os.Exit(1)
 			}
+		case "reopen":
+			reopen(arg)
 		case "uid":
 			fmt.Println("uid", os.Getuid())
 		case "status":
@@ -72,6 +74,17 @@ func main() {
 			os.Exit(64)
 		}
 	}
+}
+
+// reopen writes to standard output by its name, as programs that log to /dev/stdout do.
+func reopen(text string) {
+	f, err := os.OpenFile("/dev/stdout", os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	fmt.Fprintln(f, text)
+	f.Close()
 }
 
 // status prints a field of our own status in /proc.

@@ -40,7 +40,9 @@ const (
 	// aliveEvery is how often a silent end says that it is there; goneAfter is when the other end counts as gone.
 	aliveEvery = 20 * time.Second
 	goneAfter  = 90 * time.Second
-	header     = 5
+	// lastWord is how long telling why a session ends may take.
+	lastWord = 5 * time.Second
+	header   = 5
 )
 
 // ErrIdle ends a session in which nobody said anything for the time that the server allows.
@@ -77,10 +79,17 @@ func New(rw io.ReadWriteCloser, in *bufio.Reader, idle time.Duration) *Conn {
 	c.gone = time.AfterFunc(goneAfter, func() { c.closeWith(errGone) })
 	c.gone.Stop() // it runs while somebody receives
 	if idle > 0 {
-		c.idle = time.AfterFunc(idle, func() { c.closeWith(ErrIdle) })
+		c.idle = time.AfterFunc(idle, c.expire)
 	}
 	go c.keepAlive()
 	return c
+}
+
+// expire tells the other end why the session ends, if it listens, and ends it.
+func (c *Conn) expire() {
+	defer time.AfterFunc(lastWord, func() { c.closeWith(ErrIdle) }).Stop()
+	_ = c.SendFailure(ErrIdle) // whoever does not listen learns it from the end
+	c.closeWith(ErrIdle)
 }
 
 // Done is closed when this end has closed the session, or found it broken while it sent.

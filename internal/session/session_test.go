@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -108,12 +109,10 @@ func TestSilence(t *testing.T) {
 func TestIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, 10*time.Minute)
+		told := make(chan string, 1)
 		go func() {
-			for {
-				if _, _, err := b.Receive(); err != nil {
-					return
-				}
-			}
+			k, p, err := b.Receive()
+			told <- fmt.Sprintf("%d %s %v", k, p, err)
 		}()
 		go func() {
 			time.Sleep(9 * time.Minute)
@@ -127,6 +126,9 @@ func TestIdle(t *testing.T) {
 		}
 		if _, _, err := a.Receive(); !errors.Is(err, ErrIdle) || time.Since(began) != 19*time.Minute {
 			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		if got, want := <-told, fmt.Sprintf("%d %v <nil>", Failure, ErrIdle); got != want {
+			t.Errorf("the other end got %s; want %s", got, want)
 		}
 	})
 }

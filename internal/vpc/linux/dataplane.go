@@ -37,13 +37,16 @@ type Dataplane struct {
 	doors doorSet
 
 	// mu serialises changes of the kernel's state and guards the fields below.
-	mu          sync.Mutex
-	closed      bool
-	allow       []netip.Prefix
-	problems    []string
-	routers     map[app.VPCID]*router
-	uplinks     map[app.VPCID]int // slots of the routers that may send
-	lans        []nftables.SetElement
+	mu       sync.Mutex
+	closed   bool
+	allow    []netip.Prefix
+	problems []string
+	routers  map[app.VPCID]*router
+	uplinks  map[app.VPCID]int // slots of the routers that may send
+	lans     []nftables.SetElement
+	// lanList are the LANs that can be reached now; nil = not known.
+	lanList     []*vpc.LAN
+	lanProblems []string
 	ruleset     *vpc.Ruleset // the last one that was programmed
 	resolver    resolver.Config
 	revoke      RevokedFlows
@@ -184,7 +187,7 @@ func (d *Dataplane) repair(ctx context.Context) error {
 	if err := d.ensureMgmtLinks(ctx); err != nil {
 		return err
 	}
-	return errors.Join(d.repairRouters(ctx), d.programLANs(), d.ensureForwarding())
+	return errors.Join(d.repairRouters(ctx), d.programLANs(true), d.ensureForwarding())
 }
 
 func (d *Dataplane) repairHost() error {
@@ -239,7 +242,7 @@ func (d *Dataplane) ensureForwarding() error {
 func (d *Dataplane) Problems() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return slices.Clone(d.problems)
+	return slices.Concat(d.problems, d.lanProblems)
 }
 
 // Attach implements vpc.Dataplane. After an error, or a crash in the middle, Attach or Detach of the same id cleans up.

@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"maps"
@@ -11,7 +12,6 @@ import (
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 
-	"github.com/funade/funade/internal/app"
 	"github.com/funade/funade/internal/vpc"
 )
 
@@ -38,18 +38,8 @@ func attachedLANs(r *vpc.Ruleset) []*vpc.LAN {
 	for _, n := range r.Networks {
 		out = slices.AppendSeq(out, maps.Values(n.LANs))
 	}
-	slices.SortFunc(out, func(a, b *vpc.LAN) int { return compareIDs(a.ID, b.ID) })
+	slices.SortFunc(out, func(a, b *vpc.LAN) int { return cmp.Compare(a.ID, b.ID) })
 	return out
-}
-
-func compareIDs(a, b app.LANID) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // lanElements are the blocks that each VPC's link may send to, disjoint.
@@ -73,11 +63,16 @@ func lastOf(p netip.Prefix) netip.Addr {
 	return offset(p, uint32(1<<(32-p.Bits())-1))
 }
 
-// programLANs opens the way to LANs in the management namespace and on the host.
-func (d *Dataplane) programLANs() error {
+// programLANs opens the way to LANs in the management namespace and on the host; without verify only when LANs changed.
+func (d *Dataplane) programLANs(verify bool) error {
 	if d.ruleset == nil {
 		return nil
 	}
+	list := attachedLANs(d.ruleset)
+	if !verify && d.lanList != nil && slices.Equal(list, d.lanList) {
+		return nil
+	}
+	d.lanList, d.lanProblems = nil, nil
 	wanted := lanElements(d.ruleset)
 	if len(difference(wanted, d.lans))+len(difference(d.lans, wanted)) > 0 {
 		old := d.lans
@@ -87,7 +82,11 @@ func (d *Dataplane) programLANs() error {
 			return fmt.Errorf("cannot open LANs: %w", err)
 		}
 	}
-	return d.routeLANs(attachedLANs(d.ruleset))
+	if err := d.routeLANs(list); err != nil {
+		return err
+	}
+	d.lanList = append([]*vpc.LAN{}, list...)
+	return nil
 }
 
 // routeLANs makes the install's routing table on the host. Of two LANs with the same block the first one has it.
@@ -97,11 +96,11 @@ func (d *Dataplane) routeLANs(list []*vpc.LAN) error {
 		for _, p := range l.CIDRs {
 			route, err := d.lanRoute(l, p.Masked())
 			if err != nil {
-				d.problems = append(d.problems, err.Error())
+				d.lanProblems = append(d.lanProblems, err.Error())
 				continue
 			}
 			if _, taken := wanted[p.Masked()]; taken {
-				d.problems = append(d.problems, fmt.Sprintf("LAN %s: another LAN has the block %v too, and packets go there", l.ID, p))
+				d.lanProblems = append(d.lanProblems, fmt.Sprintf("LAN %s: another LAN has the block %v too, and packets go there", l.ID, p))
 				continue
 			}
 			if route != nil {
@@ -124,7 +123,7 @@ func (d *Dataplane) routeLANs(list []*vpc.LAN) error {
 	}
 	for p, route := range wanted {
 		if err := setRoute(d.host, route); err != nil {
-			d.problems = append(d.problems, fmt.Sprintf("LAN block %v: %v", p, err))
+			d.lanProblems = append(d.lanProblems, fmt.Sprintf("LAN block %v: %v", p, err))
 		}
 	}
 	return d.ensureLANRule(len(wanted) > 0)

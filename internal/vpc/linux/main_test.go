@@ -281,6 +281,15 @@ func expectNothing(t testing.TB, c Config) {
 	if l, err := findLink(h, n.hostLink()); l != nil || err != nil {
 		t.Errorf("link %s is left: %v", n.hostLink(), err)
 	}
+	rules, err := h.RuleList(netlink.FAMILY_V4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rules {
+		if r.Table == n.lanTable() {
+			t.Errorf("the routing rule %v is left", r)
+		}
+	}
 	nft, err := newConn()
 	if err != nil {
 		t.Fatal(err)

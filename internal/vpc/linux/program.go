@@ -55,7 +55,7 @@ func (d *Dataplane) Program(ctx context.Context, r *vpc.Ruleset) error {
 		}
 	}
 	d.ruleset = r
-	return errors.Join(failed, d.programLANs())
+	return errors.Join(failed, d.programLANs(false))
 }
 
 // unwanted are the VPCs of which anything stands and that the ruleset lacks.

@@ -280,12 +280,18 @@ func TestALANIsReachedByItsRouteOnly(t *testing.T) {
 	if len(d.Problems()) > 1 { // ip_forward
 		t.Errorf("Problems = %q", d.Problems())
 	}
+	with := p.n
 	p.change()
 	delete(p.n.LANs, "lan-1")
 	p.route(anywhere(vpc.RouteNAT, string(natA)))
 	program(t, d, p, q)
 	if got := outcomeOf(t, a, lan); got != prohibited {
 		t.Errorf("the LAN after its route: %s", got)
+	}
+	p.n = with // Purge finds it
+	program(t, d, p, q)
+	if said, err := callLAN(t, netip.AddrPortFrom(d.mgmtTransit, 8080).String()); err == nil {
+		t.Errorf("the LAN calls in: %q", said)
 	}
 }
 
@@ -713,4 +719,13 @@ func openFiles(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return len(list)
+}
+
+func callLAN(t *testing.T, address string) (said string, err error) {
+	t.Helper()
+	err = inNamespace(lanNS, func() (err error) {
+		said, err = call(address, pingPatience)
+		return err
+	})
+	return said, err
 }

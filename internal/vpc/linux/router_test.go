@@ -262,3 +262,5 @@ func TestStory(t *testing.T) {
 func timeout(t testing.TB, d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(t.Context(), d)
 }
+
+func openNS(a vpc.Attachment) (*os.File, error) { return os.Open(a.NetnsPath) }

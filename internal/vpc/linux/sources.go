@@ -1,7 +1,6 @@
 package linux
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -180,9 +179,3 @@ func inConntrack(ns *os.File, f func(*netlink.Handle) error) error {
 }
 
 func (r *router) forgetFlows(list []netip.Addr) error { return forgetFlows(r.ns, list) }
-
-// setProblems remembers what an administrator should know.
-func (d *Dataplane) addProblem(ctx context.Context, text string) {
-	d.problems = append(d.problems, text)
-	d.log.WarnContext(ctx, "a private network needs attention", "problem", text)
-}

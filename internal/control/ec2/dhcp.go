@@ -37,9 +37,10 @@ func (c *EC2) defaultDHCPOptions(tx *store.Tx, scope app.Scope) app.DHCPOptions 
 			return o
 		}
 	}
+	_, domain, _ := strings.Cut(app.PrivateNames(netip.IPv4Unspecified(), scope.Region)[0], ".")
 	o := app.DHCPOptions{
 		ID: app.DHCPOptionsID(c.cfg.IDs.Prefixed("dopt")), Scope: scope, Default: true, CreatedAt: c.now(),
-		Values: map[string][]string{"domain-name": {string(scope.Region) + ".compute.internal"}, "domain-name-servers": {AmazonDNS}},
+		Values: map[string][]string{"domain-name": {domain}, "domain-name-servers": {AmazonDNS}},
 	}
 	store.Control.DHCPOptionSets.Put(tx, o)
 	return o

@@ -186,7 +186,10 @@ func TestDHCPOptions(t *testing.T) {
 		t.Fatal(err)
 	}
 	fails(t, b.DeleteDHCPOptions(ctx, scope, o.ID), "InvalidDhcpOptionID.NotFound", string(o.ID))
-	if all, err := b.DescribeDHCPOptions(ctx, scope); err != nil || len(all) != 1 || !all[0].Default {
+	if all, err := b.DescribeDHCPOptions(ctx, other); err != nil || len(all) != 1 || all[0].Values["domain-name"][0] != "eu-west-1.compute.internal" {
+		t.Errorf("got %+v, %v", all, err)
+	}
+	if all, err := b.DescribeDHCPOptions(ctx, scope); err != nil || len(all) != 1 || !all[0].Default || all[0].Values["domain-name"][0] != "ec2.internal" {
 		t.Errorf("got %+v, %v", all, err)
 	}
 }

@@ -316,6 +316,8 @@ func TestPlaces(t *testing.T) {
 	if err != nil || len(got.AccountAttributes) != 1 || *got.AccountAttributes[0].AttributeValues[0].AttributeValue != *standard.Vpcs[0].VpcId {
 		t.Errorf("got %+v, %v", got, err)
 	}
+	_, err = c.DescribeAccountAttributes(ctx, &sdkec2.DescribeAccountAttributesInput{AttributeNames: []ec2types.AccountAttributeName{"shoe-size"}})
+	wantError(t, err, "InvalidParameterValue", "default-vpc, max-elastic-ips")
 	if all, err := c.DescribeAccountAttributes(ctx, &sdkec2.DescribeAccountAttributesInput{}); err != nil || len(all.AccountAttributes) != 6 {
 		t.Errorf("got %+v, %v", all, err)
 	}

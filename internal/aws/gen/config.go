@@ -63,8 +63,8 @@ var services = []service{
 	},
 	{
 		pkg: "ec2", model: "ec2", validationCode: "InvalidParameterValue",
-		// Types of instances come more often than models.
-		free: []string{"InstanceType"},
+		// Types of instances come more often than models, which also never listed all attributes of accounts.
+		free: []string{"AccountAttributeName", "InstanceType"},
 		operations: []string{
 			"AllocateAddress", "AssignPrivateIpAddresses", "AssociateAddress", "AssociateDhcpOptions", "AssociateRouteTable",
 			"AssociateVpcCidrBlock", "AttachInternetGateway", "AttachNetworkInterface", "AuthorizeSecurityGroupEgress",

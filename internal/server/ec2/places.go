@@ -2,6 +2,7 @@ package ec2
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -106,15 +107,22 @@ func (h *Handler) DescribeAccountAttributes(ctx context.Context, in *api.Describ
 		}
 	}
 	quotas := h.control.Quotas()
-	out := &api.DescribeAccountAttributesOutput{AccountAttributes: []api.AccountAttribute{}}
-	for _, a := range []struct{ name, value string }{
-		{"supported-platforms", "VPC"}, {"default-vpc", standard}, {"max-instances", strconv.Itoa(quotas.Hosts)},
-		{"vpc-max-security-groups-per-interface", strconv.Itoa(quotas.GroupsPerInterface)},
-		{"max-elastic-ips", strconv.Itoa(quotas.ElasticIPs)}, {"vpc-max-elastic-ips", strconv.Itoa(quotas.ElasticIPs)},
-	} {
-		if len(in.AttributeNames) == 0 || slices.Contains(in.AttributeNames, api.AccountAttributeName(a.name)) {
-			out.AccountAttributes = append(out.AccountAttributes, api.AccountAttribute{AttributeName: &a.name, AttributeValues: []api.AccountAttributeValue{{AttributeValue: &a.value}}})
+	values := map[string]string{
+		"supported-platforms": "VPC", "default-vpc": standard, "max-instances": strconv.Itoa(quotas.Hosts),
+		"vpc-max-security-groups-per-interface": strconv.Itoa(quotas.GroupsPerInterface),
+		"max-elastic-ips":                       strconv.Itoa(quotas.ElasticIPs), "vpc-max-elastic-ips": strconv.Itoa(quotas.ElasticIPs),
+	}
+	names := slices.Sorted(maps.Keys(values))
+	if len(in.AttributeNames) > 0 {
+		names = shapes(in.AttributeNames, func(n api.AccountAttributeName) string { return string(n) })
+	}
+	out := &api.DescribeAccountAttributesOutput{}
+	for _, name := range names {
+		value, ok := values[name]
+		if !ok {
+			return nil, invalid("Invalid account attribute: " + name + ". Known attributes are " + strings.Join(slices.Sorted(maps.Keys(values)), ", "))
 		}
+		out.AccountAttributes = append(out.AccountAttributes, api.AccountAttribute{AttributeName: &name, AttributeValues: []api.AccountAttributeValue{{AttributeValue: &value}}})
 	}
 	return out, nil
 }

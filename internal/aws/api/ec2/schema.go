@@ -13,7 +13,7 @@ var model = shape.NewModel([]shape.Schema{
 		{Name: "AttributeValues", Wire: "attributeValueSet", Ref: 5},
 	}},
 	/* 1 */ {Name: "AccountAttributeList", Kind: shape.List, Element: shape.Member{Wire: "item", Ref: 0}},
-	/* 2 */ {Name: "AccountAttributeName", Kind: shape.String, Enum: []string{"supported-platforms", "default-vpc"}},
+	/* 2 */ {Name: "AccountAttributeName", Kind: shape.String},
 	/* 3 */ {Name: "AccountAttributeNameStringList", Kind: shape.List, Element: shape.Member{Wire: "attributeName", Ref: 2}},
 	/* 4 */ {Name: "AccountAttributeValue", Kind: shape.Structure, Members: []shape.Member{
 		{Name: "AttributeValue", Wire: "attributeValue", Ref: 730},

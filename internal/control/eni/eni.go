@@ -33,7 +33,7 @@ type New struct {
 	// Addresses are wanted, the primary one first; where there are fewer than Count, free ones are added. Count 0 = 1.
 	Addresses []netip.Addr
 	Count     int
-	// Groups carry the rules; none = the VPC's default group.
+	// Groups carry the rules; none = the VPC's default group. NAT gateways have none at all.
 	Groups      []app.GroupID
 	Description string
 	Owner       string
@@ -41,19 +41,23 @@ type New struct {
 	Attachment  app.AttachmentENI
 }
 
-// Create writes the row of a new interface, which checks the source of what it sends.
+// Create writes the row of a new interface, which checks the source of what it sends unless it is a NAT gateway's.
 func Create(tx *store.Tx, ids id.Source, now time.Time, n New) (app.NetworkInterface, error) {
 	subnet, ok := store.Subnets.Get(tx, n.Subnet)
 	if !ok || subnet.Scope != n.Scope {
 		return app.NetworkInterface{}, fail(app.KindNotFound, "InvalidSubnetID.NotFound", "The subnet ID '%s' does not exist", n.Subnet)
 	}
-	groups, err := checkGroups(tx, subnet, n.Groups)
-	if err != nil {
-		return app.NetworkInterface{}, err
+	nat := n.Kind == app.InterfaceOfNAT
+	var groups []app.GroupID
+	if !nat {
+		var err error
+		if groups, err = checkGroups(tx, subnet, n.Groups); err != nil {
+			return app.NetworkInterface{}, err
+		}
 	}
 	ni := app.NetworkInterface{
 		ID: app.InterfaceID(ids.Prefixed("eni")), Scope: n.Scope, Kind: n.Kind, VPC: subnet.VPC, Subnet: subnet.ID, Zone: subnet.Zone,
-		Groups: groups, MAC: mac(ids), SourceDestCheck: true, Description: n.Description,
+		Groups: groups, MAC: mac(ids), SourceDestCheck: !nat, Description: n.Description,
 		Owner: n.Owner, Attachment: n.Attachment, ClientToken: n.ClientToken, CreatedAt: now,
 	}
 	return place(tx, ids, subnet, ni, n.Addresses, max(n.Count, len(n.Addresses), 1))
@@ -68,7 +72,7 @@ func Assign(tx *store.Tx, ids id.Source, ni app.NetworkInterface, addresses []ne
 	return place(tx, ids, subnet, ni, addresses, max(count, len(addresses)))
 }
 
-// Unassign takes addresses from an interface; its primary address stays.
+// Unassign takes addresses, and the Elastic IPs that stand for them, from an interface; its primary address stays.
 func Unassign(tx *store.Tx, ni app.NetworkInterface, addresses []netip.Addr) (app.NetworkInterface, error) {
 	for _, a := range addresses {
 		switch i := slices.Index(ni.Addresses, a); i {
@@ -78,15 +82,37 @@ func Unassign(tx *store.Tx, ni app.NetworkInterface, addresses []netip.Addr) (ap
 			return ni, fail(app.KindInvalidRequest, "InvalidParameterValue", "%s is the primary address of interface %s and cannot be unassigned", a, ni.ID)
 		}
 	}
+	Unmap(tx, ni, addresses)
 	ni.Addresses = slices.DeleteFunc(slices.Clone(ni.Addresses), func(a netip.Addr) bool { return slices.Contains(addresses, a) })
 	store.Control.NetworkInterfaces.Put(tx, ni)
 	return ni, nil
 }
 
-// Delete removes an interface and its tags; an unknown one is fine.
+// Delete removes an interface, its tags, its flow logs and its hold on Elastic IPs; an unknown one is fine.
 func Delete(tx *store.Tx, id app.InterfaceID) {
+	ni, ok := store.NetworkInterfaces.Get(tx, id)
+	if !ok {
+		return
+	}
+	Unmap(tx, ni, ni.Addresses)
+	for l := range store.FlowLogsByScope.Each(tx, ni.Scope) {
+		if l.Resource == string(id) {
+			store.Control.FlowLogs.Delete(tx, l.ID)
+			store.Control.TagSets.Delete(tx, app.Resource(l.ID))
+		}
+	}
 	store.Control.NetworkInterfaces.Delete(tx, id)
 	store.Control.TagSets.Delete(tx, app.Resource(id))
+}
+
+// Unmap takes Elastic IPs from addresses of an interface.
+func Unmap(tx *store.Tx, ni app.NetworkInterface, addresses []netip.Addr) {
+	for e := range store.ElasticIPsByScope.Each(tx, ni.Scope) {
+		if e.Interface == ni.ID && slices.Contains(addresses, e.Private) {
+			e.Interface, e.Private, e.Association = "", netip.Addr{}, ""
+			store.Control.ElasticIPs.Put(tx, e)
+		}
+	}
 }
 
 // Free is the number of addresses that the subnet has left, EC2's AvailableIpAddressCount.

@@ -59,8 +59,10 @@ func TestVPC(t *testing.T) {
 	if in := d.input("AttachNetwork"); in["VpcId"] != "vpc-1" || in["Via"] != "192.168.1.20" || len(in["Cidrs"].([]any)) != 2 || in["Interface"] != nil {
 		t.Errorf("input %v", in)
 	}
-	if code, _, errOut := run(t, "vpc", "attach", "--vpc", "vpc-1"); code != 2 || !strings.Contains(errOut, "--interface NAME") {
-		t.Errorf("exit code %d, errors %q", code, errOut)
+	for _, args := range [][]string{{}, {"--cidr", "10.0.0.0/24"}, {"--via", "192.168.1.20"}, {"--cidr", "10.0.0.0/24", "--via", "192.168.1.20", "--interface", "eth1"}} {
+		if code, _, errOut := run(t, append([]string{"vpc", "attach", "--vpc", "vpc-1"}, args...)...); code != 2 || !strings.Contains(errOut, "either --interface NAME or --via ADDRESS") {
+			t.Errorf("%v: exit code %d, errors %q", args, code, errOut)
+		}
 	}
 	d.answer("ListNetworks", object{"Networks": []object{lan}})
 	if code, out, _ := run(t, "vpc", "list", "--vpc", "vpc-1"); code != 0 || !strings.Contains(out, "lan-1") || !strings.Contains(out, "192.168.50.0/24,192.168.51.0/24") {

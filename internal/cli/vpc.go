@@ -12,16 +12,16 @@ import (
 
 type vpcCmd struct {
 	Attach vpcAttachCmd `cmd:"" help:"Make a real network behind the server a target of routes; prints its id, lan-…."`
-	Detach vpcDetachCmd `cmd:"" help:"Take an attached network away; routes to it become blackholes."`
+	Detach vpcDetachCmd `cmd:"" help:"Take an attached network away; no route may name it any more."`
 	List   vpcListCmd   `cmd:"" help:"List attached networks."`
 }
 
 type vpcAttachCmd struct {
 	connectFlags
 	VPC       string   `name:"vpc" required:"" help:"The VPC." placeholder:"VPC"`
-	Interface string   `help:"The server's network interface towards the network." placeholder:"NAME"`
-	CIDR      []string `name:"cidr" help:"A block of the network; may be repeated." placeholder:"CIDR"`
-	Via       string   `help:"The server's address on the network, or its gateway there." placeholder:"ADDRESS"`
+	Interface string   `help:"The server's own network interface towards the network; or --via." placeholder:"NAME"`
+	CIDR      []string `name:"cidr" help:"A block that is behind the network; may be repeated." placeholder:"CIDR"`
+	Via       string   `help:"The router on the way to the network, at a neighbour's address of the server; or --interface." placeholder:"ADDRESS"`
 }
 
 type networkDocument struct {
@@ -39,8 +39,8 @@ func networkOf(n funade.Network) networkDocument {
 
 // Run attaches the network and prints its id alone, for the route that names it.
 func (c *vpcAttachCmd) Run(s *session) error {
-	if c.Interface == "" && c.Via == "" {
-		return usagef("say where the network is: --interface NAME, or --cidr CIDR and --via ADDRESS")
+	if len(c.CIDR) == 0 || (c.Interface == "") == (c.Via == "") {
+		return usagef("say what is behind the network with --cidr, which may be repeated, and how it is reached with either --interface NAME or --via ADDRESS")
 	}
 	cl, err := c.connect(s)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	sdkec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 
 	apifunade "github.com/funade/funade/internal/aws/api/funade"
 	"github.com/funade/funade/internal/aws/sigv4"
@@ -95,4 +96,44 @@ func TestCreateSession(t *testing.T) {
 			wantCode(t, err, r.code, r.words)
 		})
 	}
+}
+
+func TestAttachedNetworks(t *testing.T) {
+	a := newAPI(t)
+	c := a.extension()
+	v, err := a.ec2Client().CreateVpc(t.Context(), &sdkec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	vpc := v.Vpc.VpcId
+	made, err := c.AttachNetwork(t.Context(), &apifunade.AttachNetworkInput{VpcId: vpc, Via: aws.String("192.168.1.20"), Cidrs: []string{"192.168.50.0/24", "192.168.51.0/24"}})
+	if err != nil || !strings.HasPrefix(*made.Network.NetworkId, "lan-") || *made.Network.Via != "192.168.1.20" || made.Network.Interface != nil || strings.Join(made.Network.Cidrs, " ") != "192.168.50.0/24 192.168.51.0/24" {
+		t.Fatalf("got %+v, %v", made, err)
+	}
+	second, err := c.AttachNetwork(t.Context(), &apifunade.AttachNetworkInput{VpcId: vpc, Interface: aws.String("eth1"), Cidrs: []string{"192.168.60.0/24"}})
+	if err != nil || *second.Network.Interface != "eth1" || second.Network.Via != nil {
+		t.Fatalf("got %+v, %v", second, err)
+	}
+	for of, want := range map[string]int{"": 2, *vpc: 2, "vpc-00000000000000fff": 0} {
+		in := &apifunade.ListNetworksInput{}
+		if of != "" {
+			in.VpcId = &of
+		}
+		if list, err := c.ListNetworks(t.Context(), in); err != nil || len(list.Networks) != want {
+			t.Errorf("networks of %q: %+v, %v; want %d", of, list, err, want)
+		}
+	}
+	_, err = c.AttachNetwork(t.Context(), &apifunade.AttachNetworkInput{VpcId: vpc, Via: aws.String("gateway"), Cidrs: []string{"192.168.70.0/24"}})
+	wantCode(t, err, "InvalidRequestException", "Via gateway is not an address")
+	_, err = c.AttachNetwork(t.Context(), &apifunade.AttachNetworkInput{VpcId: vpc, Via: aws.String("192.168.1.20"), Cidrs: []string{"192.168.70"}})
+	wantCode(t, err, "InvalidRequestException", "Cidrs names 192.168.70,")
+	_, err = c.AttachNetwork(t.Context(), &apifunade.AttachNetworkInput{VpcId: vpc, Cidrs: []string{"192.168.70.0/24"}})
+	wantCode(t, err, "InvalidRequestException", "Exactly one of Interface")
+	_, err = c.AttachNetwork(t.Context(), &apifunade.AttachNetworkInput{VpcId: aws.String("vpc-00000000000000fff"), Via: aws.String("192.168.1.20"), Cidrs: []string{"192.168.70.0/24"}})
+	wantCode(t, err, "ResourceNotFoundException", "vpc-00000000000000fff")
+	if _, err := c.DetachNetwork(t.Context(), &apifunade.DetachNetworkInput{NetworkId: made.Network.NetworkId}); err != nil {
+		t.Error(err)
+	}
+	_, err = c.DetachNetwork(t.Context(), &apifunade.DetachNetworkInput{NetworkId: made.Network.NetworkId})
+	wantCode(t, err, "ResourceNotFoundException", *made.Network.NetworkId)
 }

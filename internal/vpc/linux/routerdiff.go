@@ -127,8 +127,9 @@ func (c *change) send(conn *nftables.Conn, wanted *rendered, replace bool) error
 		conn.AddTable(ref)
 	}
 	refs := map[string]*nftables.Set{}
-	for _, s := range c.newSets {
+	for i, s := range c.newSets {
 		refs[s.name] = s.ref(ref)
+		refs[s.name].ID = uint32(i + 1) // of this transaction, as in applyTable
 		if err := conn.AddSet(refs[s.name], nil); err != nil {
 			return fmt.Errorf("cannot encode set %s: %w", s.name, err)
 		}

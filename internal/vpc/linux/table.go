@@ -113,8 +113,9 @@ func applyTable(c *nftables.Conn, t table) (changed bool, err error) {
 	c.AddTable(ref) // so that deleting succeeds
 	c.DelTable(ref)
 	c.AddTable(ref)
-	for _, s := range t.sets {
+	for i, s := range t.sets {
 		r := s.ref(ref)
+		r.ID = uint32(i + 1) // of this transaction; the library's own numbers are not safe for concurrent use
 		if err := c.AddSet(r, nil); err != nil {
 			return false, fmt.Errorf("cannot encode set %s: %w", s.name, err)
 		}

@@ -10,6 +10,12 @@
 // before connect() has let go of it notices at its first retransmission, one second later.
 //
 //	instance eth0 --- v<eni> [management namespace] up0 --- fn<install>t [host]
+//
+// A VPC is a namespace too, its router. An interface in a VPC is a routed /32 link into it, whose rules stand before it
+// does; the instance's managed link then only answers. What leaves the VPC goes through the management namespace as
+// the router's own, and meets the same rules there as an instance's. VPCs never meet, so their blocks may be the same.
+//
+//	instance eth1 --- v<eni> [router] up0 --- r<vpc> [management namespace]
 package linux
 
 import (

@@ -7,7 +7,9 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
+	"strings"
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
@@ -105,6 +107,7 @@ func (d *Dataplane) routeLANs(list []*vpc.LAN) error {
 			}
 			if route != nil {
 				wanted[p.Masked()] = *route
+				d.checkReversePath(l, p, route.LinkIndex)
 			}
 		}
 	}
@@ -149,6 +152,23 @@ func (d *Dataplane) lanRoute(l *vpc.LAN, p netip.Prefix) (*netlink.Route, error)
 		route.Gw, route.Scope = l.Via.AsSlice(), netlink.SCOPE_UNIVERSE
 	}
 	return route, nil
+}
+
+// checkReversePath tells of a host that would drop a LAN's answers, as its own tables expect them at another link.
+func (d *Dataplane) checkReversePath(l *vpc.LAN, p netip.Prefix, link int) {
+	if link == 0 || !strict("all") && !strict(l.Interface) {
+		return
+	}
+	if ways, err := d.host.RouteGet(p.Addr().AsSlice()); err == nil && len(ways) > 0 && ways[0].LinkIndex == link {
+		return
+	}
+	d.lanProblems = append(d.lanProblems, fmt.Sprintf("LAN %s: this host drops answers from %v at %s, as it has no route to it there; add the route, or set net.ipv4.conf.%s.rp_filter to 2", l.ID, p, l.Interface, l.Interface))
+}
+
+// strict reports whether a link of the host takes packets only where it would send the answer.
+func strict(link string) bool {
+	b, err := os.ReadFile("/proc/sys/net/ipv4/conf/" + link + "/rp_filter")
+	return err == nil && strings.TrimSpace(string(b)) == "1"
 }
 
 func (d *Dataplane) ensureLANRule(want bool) error {

@@ -108,9 +108,7 @@ func TestNoPacketPassesBeforeItsRules(t *testing.T) {
 	attach(t, d, i)
 	disable()
 	before := sent.Load()
-	for deadline := time.Now().Add(300 * time.Millisecond); sent.Load() < before+2000 && time.Now().Before(deadline); {
-		time.Sleep(time.Millisecond) // lets the blast go on
-	}
+	poll(300*time.Millisecond, func() bool { return sent.Load() >= before+2000 })
 	if sent.Load() == 0 {
 		t.Error("nothing was sent, so the test proves nothing")
 	}
@@ -122,13 +120,24 @@ func TestNoPacketPassesBeforeItsRules(t *testing.T) {
 	p.n.NATs["nat-1"] = &vpc.NAT{ID: "nat-1"}
 	p.route(anywhere(vpc.RouteNAT, "nat-1"))
 	program(t, d, p)
-	for deadline := time.Now().Add(5 * time.Second); (atHost.seen.Load() == 0 || outside.seen.Load() == 0) && time.Now().Before(deadline); {
-		time.Sleep(time.Millisecond) // polls
-	}
+	poll(5*time.Second, func() bool { return atHost.seen.Load() > 0 && outside.seen.Load() > 0 })
 	close(stop)
 	wg.Wait()
 	if atHost.seen.Load() == 0 || outside.seen.Load() == 0 {
 		t.Errorf("after the rules allow it %d and %d packets are seen, so the test proves nothing", atHost.seen.Load(), outside.seen.Load())
+	}
+}
+
+// poll asks until done or the patience is over.
+func poll(patience time.Duration, done func() bool) {
+	ticks := time.NewTicker(time.Millisecond)
+	defer ticks.Stop()
+	for over := time.After(patience); !done(); {
+		select {
+		case <-over:
+			return
+		case <-ticks.C:
+		}
 	}
 }
 

@@ -108,6 +108,7 @@ type RouteTable struct {
 	Routes []Route
 	// Associations name subnets; the one of the main table has no subnet.
 	Associations []TableAssociation
+	ClientToken  string
 	CreatedAt    time.Time
 }
 
@@ -177,6 +178,7 @@ type NetworkACL struct {
 	Default      bool
 	Entries      []ACLEntry // sorted by direction (ingress first) and number; the final * rules (32767, deny) are included
 	Associations []ACLAssociation
+	ClientToken  string
 	CreatedAt    time.Time
 }
 

@@ -2,6 +2,7 @@ package ec2
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -26,12 +27,13 @@ type HostDetail struct {
 	Tags app.Tags
 }
 
-// InterfaceDetail is a network interface with its public address and tags.
+// InterfaceDetail is a network interface with its Elastic IPs, groups and tags; Public is that of its primary address.
 type InterfaceDetail struct {
 	app.NetworkInterface
-	Public *app.ElasticIP
-	Groups []app.SecurityGroup
-	Tags   app.Tags
+	Public  *app.ElasticIP
+	Elastic []app.ElasticIP
+	Groups  []app.SecurityGroup
+	Tags    app.Tags
 }
 
 // findHost finds a host of the scope, for an hour also a terminated one.
@@ -61,7 +63,10 @@ func interfaceDetail(tx *store.Tx, ni app.NetworkInterface) InterfaceDetail {
 		}
 	}
 	for e := range store.ElasticIPsByScope.Each(tx, ni.Scope) {
-		if e.Interface == ni.ID {
+		if e.Interface != ni.ID {
+			continue
+		}
+		if out.Elastic = append(out.Elastic, e); e.Private == ni.Addresses[0] {
 			out.Public = &e
 		}
 	}
@@ -569,13 +574,13 @@ func (c *EC2) afterRun(tx *store.Tx, h *app.Host, now time.Time) {
 	}
 }
 
-// RunKeeper keeps hosts until ctx ends.
+// RunKeeper keeps hosts, and forgets deleted gateways, until ctx ends.
 func (c *EC2) RunKeeper(ctx context.Context) {
 	for ctx.Err() == nil {
 		changed := c.store.Changed(store.Hosts.Name(), store.Instances.Name(), store.InstanceStatuses.Name(), store.ImageStatuses.Name())
-		err := c.KeepHosts(ctx)
+		err := errors.Join(c.KeepHosts(ctx), c.Expire(ctx))
 		if err != nil && ctx.Err() == nil && c.cfg.Report != nil {
-			c.cfg.Report(fmt.Errorf("cannot keep hosts: %w", err))
+			c.cfg.Report(fmt.Errorf("cannot keep hosts and gateways: %w", err))
 		}
 		timer := time.NewTimer(time.Minute)
 		select {

@@ -331,6 +331,11 @@ func (c *EC2) AssociateVPCBlock(ctx context.Context, scope app.Scope, id app.VPC
 		if n := slices.IndexFunc(blocks, block.Overlaps); n >= 0 {
 			return fail(app.KindInvalidRequest, "CidrConflict", "The CIDR '%s' conflicts with %s, which %s has: choose a block outside of it", block, blocks[n], id)
 		}
+		for l := range store.LANsByVPC.Each(tx, id) {
+			if n := slices.IndexFunc(l.CIDRs, block.Overlaps); n >= 0 {
+				return fail(app.KindInvalidRequest, "CidrConflict", "The CIDR '%s' conflicts with %s, which is behind %s: detach that first", block, l.CIDRs[n], l.ID)
+			}
+		}
 		for t := range store.RouteTablesByVPC.Each(tx, id) {
 			for _, r := range t.Routes {
 				if r.CIDR.IsValid() && block.Bits() <= r.CIDR.Bits() && block.Contains(r.CIDR.Addr()) {

@@ -67,7 +67,7 @@ func parseAlias(s string) (l *eniLink, ok bool) {
 	return l, true
 }
 
-// readLinks learns which interfaces have a link; what was never finished is removed.
+// readLinks learns which interfaces have a link and brings it up; what was never finished is removed.
 func (r *router) readLinks() error {
 	list, err := r.h.LinkList()
 	if err != nil {
@@ -96,6 +96,11 @@ func (r *router) readLinks() error {
 				return err
 			}
 			continue
+		}
+		if k.Attrs().Flags&net.FlagUp == 0 {
+			if err := setUp(r.h, k); err != nil {
+				return err
+			}
 		}
 		l.index, l.mac = k.Attrs().Index, macs[k.Attrs().Index]
 		if was := old[l.id]; was != nil && was.index == l.index && was.mac != "" {

@@ -18,23 +18,32 @@ import (
 // revokes and authorises a rule in one go cuts nobody.
 const revokedGrace = 5 * time.Second
 
-// past is a network that was in force until a change took something away.
+const judgementPause = 200 * time.Millisecond // at least, between two looks at one router
+
+// past is a network that was in force until a change took something away; nil = it is not known.
 type past struct {
 	network *vpc.Network
 	until   time.Time
 }
 
-// scheduleJudgement cuts, after the grace, what the rules that replaced old do not allow; nil = they are not known.
+// scheduleJudgement cuts, after the grace, what the rules that replaced old do not allow.
 func (d *Dataplane) scheduleJudgement(r *router, old *vpc.Network) error {
-	switch {
-	case d.revoke == Keep:
+	switch d.revoke {
+	case Keep:
 		return nil
-	case d.revoke == Now:
+	case Now:
 		return r.cutRevoked()
-	case old != nil:
-		r.past = append(r.past, past{old, time.Now()})
 	}
-	time.AfterFunc(revokedGrace, func() {
+	r.past = append(r.past, past{old, time.Now()})
+	if len(r.past) == 1 {
+		d.judgeAfter(r, revokedGrace)
+	}
+	return nil
+}
+
+// judgeAfter looks once, and again while changes have their grace.
+func (d *Dataplane) judgeAfter(r *router, wait time.Duration) {
+	time.AfterFunc(wait, func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		if d.closed || d.routers[r.id] != r {
@@ -44,8 +53,10 @@ func (d *Dataplane) scheduleJudgement(r *router, old *vpc.Network) error {
 		if err := r.cutRevoked(); err != nil {
 			d.log.Warn("cannot cut connections that are no longer allowed", "vpc", r.id, "error", err)
 		}
+		if len(r.past) > 0 {
+			d.judgeAfter(r, max(judgementPause, revokedGrace-time.Since(r.past[0].until)))
+		}
 	})
-	return nil
 }
 
 // cutRevoked deletes the tracked flows that neither the network nor one of the grace's would let begin. What follows of
@@ -54,12 +65,14 @@ func (r *router) cutRevoked() error {
 	if r.network == nil {
 		return nil
 	}
-	c := flowFilter{newCourt(r.network)}
-	for _, p := range r.past {
-		c = append(c, newCourt(p.network))
+	f := &flowFilter{networks: []*vpc.Network{r.network}}
+	for _, p := range slices.Backward(r.past) {
+		if p.network != nil {
+			f.networks = append(f.networks, p.network)
+		}
 	}
 	return inConntrack(r.ns, func(h *netlink.Handle) error {
-		if _, err := h.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, c); err != nil && !errors.Is(err, unix.ENOENT) {
+		if _, err := h.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, f); err != nil && !errors.Is(err, unix.ENOENT) {
 			return fmt.Errorf("cannot drop flows: %w", err)
 		}
 		return nil
@@ -101,11 +114,14 @@ func (c *court) allows(p vpc.Packet) bool {
 	})
 }
 
-// flowFilter matches the flows that no court allows, judged by how they began: translated ones too.
-type flowFilter []*court
+// flowFilter matches the flows that no network allows, judged by how they began: translated ones too.
+type flowFilter struct {
+	networks []*vpc.Network
+	courts   []*court // of the first networks, made when they are needed
+}
 
 // MatchConntrackFlow implements netlink.CustomConntrackFilter.
-func (f flowFilter) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool {
+func (f *flowFilter) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool {
 	t := flow.Forward
 	p := vpc.Packet{Protocol: t.Protocol, SourcePort: t.SrcPort, DestinationPort: t.DstPort}
 	p.Source, _ = netip.AddrFromSlice(t.SrcIP.To4())
@@ -113,5 +129,13 @@ func (f flowFilter) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool {
 	if t.Protocol == unix.IPPROTO_ICMP { // only questions are tracked as flows, and nearly all are echo requests
 		p.SourcePort, p.DestinationPort = 0, 8<<8
 	}
-	return !slices.ContainsFunc(f, func(c *court) bool { return c.allows(p) })
+	for i, n := range f.networks {
+		if i == len(f.courts) {
+			f.courts = append(f.courts, newCourt(n))
+		}
+		if f.courts[i].allows(p) {
+			return false
+		}
+	}
+	return true
 }

@@ -8,8 +8,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/funade/funade/internal/app"
 	"github.com/funade/funade/internal/base/failpoint"
 	"github.com/funade/funade/internal/vpc"
@@ -210,17 +208,6 @@ func (d *Dataplane) repairRouter(ctx context.Context, r *router) error {
 	}
 	if err := r.readLinks(); err != nil {
 		return err
-	}
-	for id := range r.links {
-		l, err := findLink(r.h, linkName(id))
-		if err != nil {
-			return err
-		}
-		if l != nil && l.Attrs().Flags&unix.IFF_UP == 0 {
-			if err := setUp(r.h, l); err != nil {
-				return err
-			}
-		}
 	}
 	if err := r.programRoutes(n, true); err != nil {
 		return err

@@ -50,13 +50,13 @@ host2=$(q 'Instances[0].InstanceId' ec2 run-instances --image-id "$uri/host:v1" 
 run ec2 wait instance-running --instance-ids "$host" "$host2"
 
 step "A connector, and services: with it, with one of another group, without any"
-arn=$(q VpcConnector.VpcConnectorArn apprunner create-vpc-connector --vpc-connector-name c --subnets "$subnet1" --security-groups "$connector")
-arn2=$(q VpcConnector.VpcConnectorArn apprunner create-vpc-connector --vpc-connector-name o --subnets "$subnet1" --security-groups "$other")
+arn=$(q VpcConnector.VpcConnectorArn apprunner create-vpc-connector --vpc-connector-name apps --subnets "$subnet1" --security-groups "$connector")
+arn2=$(q VpcConnector.VpcConnectorArn apprunner create-vpc-connector --vpc-connector-name others --subnets "$subnet1" --security-groups "$other")
 source="ImageRepository={ImageIdentifier=$uri/ping:v1,ImageRepositoryType=ECR,ImageConfiguration={Port=8080}}"
-run apprunner create-service --service-name app --source-configuration "$source" --network-configuration "EgressConfiguration={EgressType=VPC,VpcConnectorArn=$arn}" >/dev/null
+run apprunner create-service --service-name shop --source-configuration "$source" --network-configuration "EgressConfiguration={EgressType=VPC,VpcConnectorArn=$arn}" >/dev/null
 run apprunner create-service --service-name other --source-configuration "$source" --network-configuration "EgressConfiguration={EgressType=VPC,VpcConnectorArn=$arn2}" >/dev/null
 run apprunner create-service --service-name plain --source-configuration "$source" >/dev/null
-for name in app other plain; do
+for name in shop other plain; do
 	tries=0
 	until [ "$(aws apprunner list-services --query "ServiceSummaryList[?ServiceName=='$name'].Status" --output text)" = RUNNING ]; do
 		tries=$((tries + 1))
@@ -77,7 +77,7 @@ expect() {
 	printf '%s\n' "$text"
 	printf '%s\n' "$text" | grep -q "$2" || { echo "demo: expected $2" >&2; exit 1; }
 }
-expect app '3 received, 0% packet loss'
+expect shop '3 received, 0% packet loss'
 expect other '100% packet loss'
 expect plain '100% packet loss'
 
@@ -87,14 +87,14 @@ if curl -sS --max-time 2 "http://$private:8080/" 2>&1; then
 	exit 1
 fi
 
-step "funade explain --from service/app --to $private --protocol icmp"
-"$funade" explain --from service/app --to $private --protocol icmp
-step "funade explain --from service/app --to 10.9.8.7:443"
-"$funade" explain --from service/app --to 10.9.8.7:443 || [ $? = 1 ]
+step "funade explain --from service/shop --to $private --protocol icmp"
+"$funade" explain --from service/shop --to $private --protocol icmp
+step "funade explain --from service/shop --to 10.9.8.7:443"
+"$funade" explain --from service/shop --to 10.9.8.7:443 || [ $? = 1 ]
 step "funade explain --from service/other --to $private --protocol icmp"
 "$funade" explain --from service/other --to $private --protocol icmp || [ $? = 1 ]
 
 keep_or_remove <<END
-  funade logs app
+  funade logs shop
   aws ec2 describe-instances
 END

@@ -23,6 +23,10 @@ type Config struct {
 	Report func(error)
 }
 
+// rulesPerInterface bounds the rules of a direction that an interface can carry: RulesPerGroup is cut to what is left of it
+// for each of GroupsPerInterface groups.
+const rulesPerInterface = 1000
+
 // Quotas are the limits of one account and region (VPC guide, "Amazon VPC quotas"). Zero means the default.
 type Quotas struct {
 	VPCs, SubnetsPerVPC, GroupsPerRegion, RulesPerGroup, GroupsPerInterface int
@@ -45,6 +49,7 @@ func (q Quotas) withDefaults() Quotas {
 	} {
 		*d.to = cmp.Or(*d.to, d.value)
 	}
+	q.RulesPerGroup = min(q.RulesPerGroup, rulesPerInterface/q.GroupsPerInterface)
 	return q
 }
 

@@ -18,11 +18,17 @@ type GroupDetail struct {
 	Tags  app.Tags
 }
 
-// RuleDetail is a rule with its tags and the VPC of its group.
+// RuleDetail is a rule with its tags, the VPC of its group and the name of the group that is its peer.
 type RuleDetail struct {
 	app.SecurityGroupRule
-	VPC  app.VPCID
-	Tags app.Tags
+	VPC      app.VPCID
+	PeerName string
+	Tags     app.Tags
+}
+
+func ruleDetail(tx *store.Tx, g app.SecurityGroup, r app.SecurityGroupRule) RuleDetail {
+	peer, _ := store.SecurityGroups.Get(tx, r.Peer)
+	return RuleDetail{r, g.VPC, peer.Name, Tags(tx, string(r.ID))}
 }
 
 // groupText is what names and descriptions of groups may hold (ec2 API reference, CreateSecurityGroup).
@@ -87,7 +93,7 @@ func (c *EC2) CreateGroup(ctx context.Context, scope app.Scope, in CreateGroupIn
 	case in.Name == defaultGroup:
 		return GroupDetail{}, fail(app.KindInvalidRequest, "InvalidParameterValue", "Cannot use reserved security group name: %s", in.Name)
 	case !groupText.MatchString(in.Description):
-		return GroupDetail{}, fail(app.KindInvalidRequest, "InvalidParameterValue", "Value (%s) for parameter GroupDescription is invalid. Character sets beyond ASCII are not supported.", in.Description)
+		return GroupDetail{}, fail(app.KindInvalidRequest, "InvalidParameterValue", "Value (%s) for parameter GroupDescription is invalid. Character sets beyond ASCII are not supported. Give 1 to 255 of the characters a-z, A-Z, 0-9, spaces and ._-:/()#,@[]+=&;{}!$*", in.Description)
 	}
 	if err := checkTags(in.Tags); err != nil {
 		return GroupDetail{}, err
@@ -127,7 +133,7 @@ func (c *EC2) CreateGroup(ctx context.Context, scope app.Scope, in CreateGroupIn
 func groupDetail(tx *store.Tx, g app.SecurityGroup) GroupDetail {
 	out := GroupDetail{SecurityGroup: g, Tags: Tags(tx, string(g.ID))}
 	for r := range store.RulesByGroup.Each(tx, g.ID) {
-		out.Rules = append(out.Rules, RuleDetail{r, g.VPC, Tags(tx, string(r.ID))})
+		out.Rules = append(out.Rules, ruleDetail(tx, g, r))
 	}
 	slices.SortFunc(out.Rules, func(a, b RuleDetail) int { return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID)) })
 	return out
@@ -149,14 +155,14 @@ func (c *EC2) DescribeRules(ctx context.Context, scope app.Scope) (out []RuleDet
 	err = c.view(ctx, scope, func(tx *store.Tx) error {
 		for r := range store.SecurityGroupRulesByScope.Each(tx, scope) {
 			g, _ := store.SecurityGroups.Get(tx, r.Group)
-			out = append(out, RuleDetail{r, g.VPC, Tags(tx, string(r.ID))})
+			out = append(out, ruleDetail(tx, g, r))
 		}
 		return nil
 	})
 	return out, err
 }
 
-// DeleteGroup removes a group that no interface carries and no other group's rule names.
+// DeleteGroup removes a group that no interface carries and that neither another group's rule nor a connector names.
 func (c *EC2) DeleteGroup(ctx context.Context, scope app.Scope, ref GroupRef) error {
 	return c.update(ctx, scope, func(tx *store.Tx) error {
 		g, err := ref.find(tx, scope)
@@ -172,6 +178,11 @@ func (c *EC2) DeleteGroup(ctx context.Context, scope app.Scope, ref GroupRef) er
 		for r := range store.RulesByPeer.Each(tx, g.ID) {
 			if r.Group != g.ID {
 				return fail(app.KindInvalidState, "DependencyViolation", "resource %s has a dependent object: rule %s of %s names it", g.ID, r.ID, r.Group)
+			}
+		}
+		for connector := range store.VPCConnectorsByScope.Each(tx, scope) {
+			if connector.DeletedAt.IsZero() && slices.Contains(connector.Groups, g.ID) {
+				return fail(app.KindInvalidState, "DependencyViolation", "resource %s has a dependent object: the App Runner VPC connector %s names it", g.ID, connector.Name)
 			}
 		}
 		for r := range store.RulesByGroup.Each(tx, g.ID) {

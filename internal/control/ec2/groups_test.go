@@ -90,7 +90,7 @@ func TestAuthorizeAndRevoke(t *testing.T) {
 		{RuleInput{Protocol: "icmp", From: new(-1), To: new(3), CIDR: "10.0.0.0/8"}, "InvalidParameterValue", "type (-1)"},
 		{RuleInput{Protocol: "300", CIDR: "10.0.0.0/8"}, "InvalidParameterValue", "300"},
 		{RuleInput{Protocol: "-1", CIDR: "10.0.0.0"}, "InvalidParameterValue", "10.0.0.0"},
-		{RuleInput{Protocol: "-1"}, "MissingParameter", "peer"},
+		{RuleInput{Protocol: "-1"}, "InvalidPermission.Malformed", "peer"},
 		{RuleInput{CIDR: "10.0.0.0/8"}, "MissingParameter", "ipProtocol"},
 		{RuleInput{Protocol: "-1", Peer: foreign}, "InvalidGroup.NotFound", string(foreign)},
 		{RuleInput{Protocol: "-1", Peer: "sg-no"}, "InvalidGroup.NotFound", "sg-no"},
@@ -158,7 +158,7 @@ func TestModifyAndDescribeRules(t *testing.T) {
 		t.Fatal(err)
 	}
 	fails(t, b.DescribeRulesAs(ctx, scope, ref(g), true, []RuleInput{described}), "InvalidPermission.NotFound", "10.0.0.0/8")
-	if err := b.DescribeRulesByID(ctx, scope, ref(g), map[app.RuleID]string{made[0].ID: "again"}); err != nil {
+	if err := b.DescribeRulesByID(ctx, scope, ref(g), false, map[app.RuleID]string{made[0].ID: "again"}); err != nil {
 		t.Fatal(err)
 	}
 	texts := map[app.RuleID]string{}
@@ -262,7 +262,7 @@ func TestPrefixLists(t *testing.T) {
 	if err != nil || l.Version != 1 || l.Entries[0].CIDR.String() != "192.0.2.0/24" {
 		t.Fatalf("got %+v, %v", l, err)
 	}
-	if again, err := b.CreatePrefixList(ctx, scope, CreatePrefixListInput{Name: "office", Family: "IPv4", MaxEntries: 2, ClientToken: "once"}); err != nil || again.ID != l.ID {
+	if again, err := b.CreatePrefixList(ctx, scope, CreatePrefixListInput{Name: "office", Family: "IPv4", MaxEntries: 2, ClientToken: "once", Entries: []PrefixEntryInput{{"192.0.2.1/24", "a"}}}); err != nil || again.ID != l.ID {
 		t.Errorf("the same token made %s, %v", again.ID, err)
 	}
 	l, err = b.ModifyPrefixList(ctx, scope, l.ID, ModifyPrefixListInput{Version: new(int64(1)), Add: []PrefixEntryInput{{"198.51.100.0/24", "b"}}, Remove: []string{"192.0.2.0/24"}})

@@ -1,9 +1,12 @@
 package ec2
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 	"slices"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/funade/funade/internal/app"
 	"github.com/funade/funade/internal/store"
@@ -51,8 +54,30 @@ type CreatePrefixListInput struct {
 // PrefixEntryInput is an entry as a caller writes it.
 type PrefixEntryInput struct{ CIDR, Description string }
 
+// The limits of prefix lists (VPC guide, "Amazon VPC quotas", and the API reference of ModifyManagedPrefixList).
+const (
+	maxListText    = 255 // characters of a name or a description
+	entriesPerCall = 100
+	// keptVersions is how many earlier versions can be read and restored.
+	keptVersions = 100
+)
+
+func checkListName(name string) error {
+	if name == "" || utf8.RuneCountInString(name) > maxListText || strings.HasPrefix(strings.ToLower(name), "com.amazonaws") {
+		return fail(app.KindInvalidRequest, "InvalidParameterValue", "Value (%s) for parameter PrefixListName is invalid: give 1 to %d characters that do not begin with com.amazonaws", name, maxListText)
+	}
+	return nil
+}
+
+func checkEntriesOfCall(parameter string, n int) error {
+	if n > entriesPerCall {
+		return fail(app.KindInvalidRequest, "InvalidParameterValue", "%s holds %d entries: give at most %d in a call", parameter, n, entriesPerCall)
+	}
+	return nil
+}
+
 func entries(family string, in []PrefixEntryInput) ([]app.PrefixEntry, error) {
-	var out []app.PrefixEntry
+	out := make([]app.PrefixEntry, 0, len(in))
 	for _, e := range in {
 		p, err := netip.ParsePrefix(e.CIDR)
 		switch {
@@ -60,10 +85,10 @@ func entries(family string, in []PrefixEntryInput) ([]app.PrefixEntry, error) {
 			return nil, fail(app.KindInvalidRequest, "InvalidParameterValue", "Value (%s) for parameter Cidr is invalid: give address/length, such as 192.0.2.0/24", e.CIDR)
 		case p.Addr().Is4() != (family == "IPv4"):
 			return nil, fail(app.KindInvalidRequest, "InvalidParameterValue", "The entry %s is not of the list's address family, %s", e.CIDR, family)
-		case len(e.Description) > 255:
-			return nil, fail(app.KindInvalidRequest, "InvalidParameterValue", "The description of %s has more than 255 characters", e.CIDR)
+		case utf8.RuneCountInString(e.Description) > maxListText:
+			return nil, fail(app.KindInvalidRequest, "InvalidParameterValue", "The description of %s has more than %d characters", e.CIDR, maxListText)
 		}
-		if slices.ContainsFunc(out, func(x app.PrefixEntry) bool { return x.CIDR == p.Masked() }) {
+		if indexOf(out, p) >= 0 {
 			return nil, fail(app.KindInvalidRequest, "InvalidParameterValue", "The entry %s is given twice", e.CIDR)
 		}
 		out = append(out, app.PrefixEntry{CIDR: p.Masked(), Description: e.Description})
@@ -71,13 +96,18 @@ func entries(family string, in []PrefixEntryInput) ([]app.PrefixEntry, error) {
 	return out, nil
 }
 
+// indexOf finds the entry of a block whose host bits do not matter; -1 = there is none.
+func indexOf(list []app.PrefixEntry, p netip.Prefix) int {
+	return slices.IndexFunc(list, func(e app.PrefixEntry) bool { return e.CIDR == p.Masked() })
+}
+
 // CreatePrefixList makes a list; the same ClientToken again returns the one it made.
 func (c *EC2) CreatePrefixList(ctx context.Context, scope app.Scope, in CreatePrefixListInput) (PrefixListDetail, error) {
-	switch {
-	case in.Name == "" || len(in.Name) > 255 || len(in.Name) > 14 && in.Name[:14] == "com.amazonaws.":
-		return PrefixListDetail{}, fail(app.KindInvalidRequest, "InvalidParameterValue", "Value (%s) for parameter PrefixListName is invalid: give 1 to 255 characters that do not begin with com.amazonaws.", in.Name)
-	case in.Family != "IPv4" && in.Family != "IPv6":
+	if in.Family != "IPv4" && in.Family != "IPv6" {
 		return PrefixListDetail{}, fail(app.KindInvalidRequest, "InvalidParameterValue", "Value (%s) for parameter AddressFamily is invalid: give IPv4 or IPv6", in.Family)
+	}
+	if err := cmp.Or(checkListName(in.Name), checkEntriesOfCall("Entries", len(in.Entries)), checkTags(in.Tags)); err != nil {
+		return PrefixListDetail{}, err
 	}
 	list, err := entries(in.Family, in.Entries)
 	if err != nil {
@@ -86,14 +116,14 @@ func (c *EC2) CreatePrefixList(ctx context.Context, scope app.Scope, in CreatePr
 	if err := c.listSize(in.MaxEntries, len(list)); err != nil {
 		return PrefixListDetail{}, err
 	}
-	if err := checkTags(in.Tags); err != nil {
-		return PrefixListDetail{}, err
-	}
 	var out PrefixListDetail
 	err = c.update(ctx, scope, func(tx *store.Tx) error {
 		n := 0
 		for l := range store.PrefixListsByScope.Each(tx, scope) {
 			if n++; in.ClientToken != "" && l.ClientToken == in.ClientToken {
+				if first, err := versionOf(l, 1); err == nil && (l.Family != in.Family || !slices.Equal(first, list)) {
+					return mismatch(in.ClientToken)
+				}
 				out = PrefixListDetail{l, Tags(tx, string(l.ID))}
 				return nil
 			}
@@ -153,6 +183,8 @@ func versionOf(l app.PrefixList, version int64) ([]app.PrefixEntry, error) {
 	switch {
 	case version == 0 || version == l.Version:
 		return l.Entries, nil
+	case version >= 1 && version < l.Version-keptVersions:
+		return nil, fail(app.KindNotFound, "InvalidPrefixListVersion.NotFound", "Version %d of the prefix list '%s' is not kept any more: the last %d before %d are", version, l.ID, keptVersions, l.Version)
 	case version >= 1 && version <= int64(len(l.History)):
 		return l.History[version-1], nil
 	}
@@ -170,6 +202,13 @@ type ModifyPrefixListInput struct {
 
 // ModifyPrefixList changes a list. Changed entries make a new version; every rule that names the list follows.
 func (c *EC2) ModifyPrefixList(ctx context.Context, scope app.Scope, id app.PrefixListID, in ModifyPrefixListInput) (PrefixListDetail, error) {
+	err := cmp.Or(checkEntriesOfCall("AddEntries", len(in.Add)), checkEntriesOfCall("RemoveEntries", len(in.Remove)))
+	switch {
+	case err != nil:
+		return PrefixListDetail{}, err
+	case in.MaxEntries != nil && len(in.Add)+len(in.Remove) > 0:
+		return PrefixListDetail{}, fail(app.KindInvalidRequest, "InvalidParameterCombination", "MaxEntries and entries cannot be changed in one call: change MaxEntries alone")
+	}
 	return c.changePrefixList(ctx, scope, id, in.Version, func(l *app.PrefixList) error {
 		l.State = listModified
 		if in.Name != "" {
@@ -178,41 +217,59 @@ func (c *EC2) ModifyPrefixList(ctx context.Context, scope app.Scope, id app.Pref
 		if in.MaxEntries != nil {
 			l.MaxEntries = *in.MaxEntries
 		}
-		added, err := entries(l.Family, in.Add)
-		if err != nil || len(added)+len(in.Remove) == 0 {
+		if len(in.Add)+len(in.Remove) == 0 {
+			return checkListName(l.Name)
+		}
+		list, err := in.entries(*l)
+		if err != nil {
 			return err
 		}
-		list := slices.Clone(l.Entries)
-		for _, text := range in.Remove {
-			p, err := netip.ParsePrefix(text)
-			n := slices.IndexFunc(list, func(e app.PrefixEntry) bool { return e.CIDR == p.Masked() })
-			if err != nil || n < 0 {
-				return fail(app.KindNotFound, "InvalidParameterValue", "The entry %s is not in the prefix list '%s'", text, l.ID)
-			}
-			list = slices.Delete(list, n, n+1)
-		}
-		for _, e := range added {
-			if n := slices.IndexFunc(list, func(x app.PrefixEntry) bool { return x.CIDR == e.CIDR }); n >= 0 {
-				list[n] = e // a new description
-				continue
-			}
-			list = append(list, e)
-		}
 		renew(l, list)
-		return nil
+		return checkListName(l.Name)
 	})
 }
 
-// renew makes entries the next version of a list.
+// entries are those of a list after the change. What is removed and added, or added again, gets the new description.
+func (in ModifyPrefixListInput) entries(l app.PrefixList) ([]app.PrefixEntry, error) {
+	added, err := entries(l.Family, in.Add)
+	if err != nil {
+		return nil, err
+	}
+	list := slices.Clone(l.Entries)
+	for _, text := range in.Remove {
+		p, err := netip.ParsePrefix(text)
+		n := indexOf(list, p)
+		if err != nil || n < 0 {
+			return nil, fail(app.KindNotFound, "InvalidParameterValue", "The entry %s is not in the prefix list '%s'", text, l.ID)
+		}
+		list = slices.Delete(list, n, n+1)
+	}
+	for _, e := range added {
+		if n := indexOf(list, e.CIDR); n >= 0 {
+			list[n] = e
+			continue
+		}
+		list = append(list, e)
+	}
+	return list, nil
+}
+
+// renew makes entries the next version of a list, and forgets those before the kept versions.
 func renew(l *app.PrefixList, list []app.PrefixEntry) {
-	l.History = append(l.History[:len(l.History):len(l.History)], l.Entries)
+	l.History = append(slices.Clone(l.History), l.Entries)
 	l.Entries = list
 	l.Version++
+	if n := l.Version - keptVersions - 2; n >= 0 {
+		l.History[n] = nil
+	}
 }
 
 // RestorePrefixList makes the entries of an earlier version the next one.
 func (c *EC2) RestorePrefixList(ctx context.Context, scope app.Scope, id app.PrefixListID, previous, current int64) (PrefixListDetail, error) {
 	return c.changePrefixList(ctx, scope, id, &current, func(l *app.PrefixList) error {
+		if previous < 1 || previous >= l.Version {
+			return fail(app.KindInvalidRequest, "InvalidParameterValue", "Value (%d) for parameter PreviousVersion is invalid: give a version before the current one, %d", previous, l.Version)
+		}
 		list, err := versionOf(*l, previous)
 		if err != nil {
 			return err
@@ -231,7 +288,7 @@ func (c *EC2) changePrefixList(ctx context.Context, scope app.Scope, id app.Pref
 			return err
 		}
 		if version != nil && *version != l.Version {
-			return fail(app.KindInvalidState, "PrefixListVersionMismatch", "The prefix list '%s' has version %d, not %d: read it again", id, l.Version, *version)
+			return fail(app.KindInvalidState, "PrefixListVersionMismatch", "The prefix list has the incorrect version number: '%s' has version %d, not %d. Read it again", id, l.Version, *version)
 		}
 		if err := change(&l); err != nil {
 			return err
@@ -240,16 +297,29 @@ func (c *EC2) changePrefixList(ctx context.Context, scope app.Scope, id app.Pref
 			return err
 		}
 		store.Control.PrefixLists.Put(tx, l)
-		for r := range store.RulesByPrefixList.Each(tx, id) {
-			g, _ := store.SecurityGroups.Get(tx, r.Group)
-			if err := c.rulesFit(tx, g); err != nil {
-				return err
-			}
+		if err := c.usersFit(tx, id); err != nil {
+			return err
 		}
 		out = PrefixListDetail{l, Tags(tx, string(id))}
 		return nil
 	})
 	return out, err
+}
+
+// usersFit checks the quotas of every group that names a list.
+func (c *EC2) usersFit(tx *store.Tx, id app.PrefixListID) error {
+	checked := map[app.GroupID]bool{}
+	for r := range store.RulesByPrefixList.Each(tx, id) {
+		if checked[r.Group] {
+			continue
+		}
+		checked[r.Group] = true
+		g, _ := store.SecurityGroups.Get(tx, r.Group)
+		if err := c.rulesFit(tx, g); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // PrefixListUses returns the ids of the groups and route tables that name a list.

@@ -1,11 +1,15 @@
 package ec2
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/funade/funade/internal/app"
 	"github.com/funade/funade/internal/store"
@@ -14,9 +18,11 @@ import (
 // RuleInput is one rule as a caller writes it; exactly one of CIDR, PrefixList, Peer and PeerName is set.
 type RuleInput struct {
 	// Protocol is a name or a number; From and To are nil when absent.
-	Protocol    string
-	From, To    *int
-	CIDR        string // IPv4 or IPv6
+	Protocol string
+	From, To *int
+	CIDR     string
+	// Family is what CIDR has to be, IPv4 or IPv6; "" = either.
+	Family      string
 	PrefixList  app.PrefixListID
 	Peer        app.GroupID
 	PeerName    string
@@ -24,7 +30,28 @@ type RuleInput struct {
 	Description string
 }
 
+// maxRulesPerCall bounds the rules that one call adds, removes or changes.
+const maxRulesPerCall = 1000
+
+// checkCall refuses calls without rules and with more than a group can ever have.
+func checkCall(n int) error {
+	switch {
+	case n == 0:
+		return fail(app.KindInvalidRequest, "MissingParameter", "Either 'ipPermissions', the parameters of one rule, or 'securityGroupRuleIds' should be provided.")
+	case n > maxRulesPerCall:
+		return fail(app.KindInvalidRequest, "InvalidParameterValue", "The request has %d rules: give at most %d in a call", n, maxRulesPerCall)
+	}
+	return nil
+}
+
 var ruleText = regexp.MustCompile(`^[a-zA-Z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{0,255}$`)
+
+func checkRuleText(text string) error {
+	if !ruleText.MatchString(text) {
+		return fail(app.KindInvalidRequest, "InvalidParameterValue", "Invalid rule description '%s'. Valid descriptions are strings less than 256 characters from the following set: a-zA-Z0-9. _-:/()#,@[]+=&;{}!$*", text)
+	}
+	return nil
+}
 
 var protocolNumbers = map[string]int{"all": app.AllProtocols, "icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58}
 
@@ -46,10 +73,10 @@ func (in RuleInput) rule(tx *store.Tx, g app.SecurityGroup, egress bool) (app.Se
 	if in.Protocol == "" {
 		return r, fail(app.KindInvalidRequest, "MissingParameter", "The request must contain the parameter ipProtocol")
 	}
-	if !ruleText.MatchString(in.Description) {
-		return r, fail(app.KindInvalidRequest, "InvalidParameterValue", "Invalid rule description '%s'. Valid descriptions are strings less than 256 characters from the following set: a-zA-Z0-9. _-:/()#,@[]+=&;{}!$*", in.Description)
+	err := checkRuleText(in.Description)
+	if err != nil {
+		return r, err
 	}
-	var err error
 	if r.Protocol, err = ParseProtocol(in.Protocol); err != nil {
 		return r, err
 	}
@@ -92,25 +119,37 @@ func (in RuleInput) ports(protocol int) (from, to int, err error) {
 }
 
 func (in RuleInput) peer(tx *store.Tx, g app.SecurityGroup, r *app.SecurityGroupRule) error {
+	switch given(in.CIDR != "", in.PrefixList != "", in.Peer != "" || in.PeerName != "") {
+	case 0:
+		return fail(app.KindInvalidRequest, "InvalidPermission.Malformed", "A rule has no peer: give a CIDR block, a prefix list or a security group")
+	case 1:
+	default:
+		return fail(app.KindInvalidRequest, "InvalidPermission.Malformed", "A rule has several peers: give a CIDR block, a prefix list or a security group, and one rule for each")
+	}
 	switch {
 	case in.CIDR != "":
 		p, err := netip.ParsePrefix(in.CIDR)
-		if err != nil {
-			return fail(app.KindInvalidRequest, "InvalidParameterValue", "CIDR block %s is malformed: give address/length, such as 10.0.0.0/8", in.CIDR)
+		if err != nil || in.Family != "" && (in.Family == "IPv4") != p.Addr().Is4() {
+			return fail(app.KindInvalidRequest, "InvalidParameterValue", "CIDR block %s is malformed: give %s", in.CIDR, blockExample(in.Family))
 		}
 		r.CIDR = p.Masked()
+		return nil
 	case in.PrefixList != "":
 		l, err := findPrefixList(tx, g.Scope, in.PrefixList)
-		if err != nil {
-			return err
-		}
 		r.PrefixList = l.ID
-	case in.Peer != "" || in.PeerName != "":
-		return in.group(tx, g, r)
-	default:
-		return fail(app.KindInvalidRequest, "MissingParameter", "The request must contain a peer: a CIDR block, a prefix list or a security group")
+		return err
 	}
-	return nil
+	return in.group(tx, g, r)
+}
+
+func blockExample(family string) string {
+	switch family {
+	case "IPv4":
+		return "an IPv4 address and a length, such as 10.0.0.0/8"
+	case "IPv6":
+		return "an IPv6 address and a length, such as 2001:db8::/32"
+	}
+	return "an address and a length, such as 10.0.0.0/8 or 2001:db8::/32"
 }
 
 func (in RuleInput) group(tx *store.Tx, g app.SecurityGroup, r *app.SecurityGroupRule) error {
@@ -129,19 +168,29 @@ func (in RuleInput) group(tx *store.Tx, g app.SecurityGroup, r *app.SecurityGrou
 	return nil
 }
 
-// same reports whether two rules of a group allow the same.
-func same(a, b app.SecurityGroupRule) bool {
-	return a.Egress == b.Egress && a.Protocol == b.Protocol && a.FromPort == b.FromPort && a.ToPort == b.ToPort &&
-		a.CIDR == b.CIDR && a.PrefixList == b.PrefixList && a.Peer == b.Peer
+// ruleSet holds the rules of a group by what they allow: keys have no id, description, time and account of the peer.
+type ruleSet map[app.SecurityGroupRule]app.SecurityGroupRule
+
+func allowed(r app.SecurityGroupRule) app.SecurityGroupRule {
+	r.ID, r.PeerAccount, r.Description, r.CreatedAt = "", "", "", time.Time{}
+	return r
 }
 
-func findSame(tx *store.Tx, r app.SecurityGroupRule) (app.SecurityGroupRule, bool) {
-	for have := range store.RulesByGroup.Each(tx, r.Group) {
-		if same(have, r) {
-			return have, true
-		}
+func rulesOf(tx *store.Tx, g app.GroupID) ruleSet {
+	set := ruleSet{}
+	for r := range store.RulesByGroup.Each(tx, g) {
+		set[allowed(r)] = r
 	}
-	return r, false
+	return set
+}
+
+// add takes a rule in, unless one is there that allows the same.
+func (s ruleSet) add(r app.SecurityGroupRule) error {
+	if _, exists := s[allowed(r)]; exists {
+		return fail(app.KindExists, "InvalidPermission.Duplicate", "the specified rule \"%s\" already exists", ruleWords(r))
+	}
+	s[allowed(r)] = r
+	return nil
 }
 
 // ruleWords is a rule as EC2's errors show it.
@@ -175,11 +224,8 @@ func protocolName(n int) string {
 
 // AuthorizeRules adds rules to a group, all or none.
 func (c *EC2) AuthorizeRules(ctx context.Context, scope app.Scope, ref GroupRef, egress bool, rules []RuleInput, tags app.Tags) ([]RuleDetail, error) {
-	if err := checkTags(tags); err != nil {
+	if err := cmp.Or(checkTags(tags), checkCall(len(rules))); err != nil {
 		return nil, err
-	}
-	if len(rules) == 0 {
-		return nil, fail(app.KindInvalidRequest, "MissingParameter", "Either 'ipPermissions' or the parameters of one rule should be provided.")
 	}
 	var out []RuleDetail
 	err := c.update(ctx, scope, func(tx *store.Tx) error {
@@ -187,25 +233,30 @@ func (c *EC2) AuthorizeRules(ctx context.Context, scope app.Scope, ref GroupRef,
 		if err != nil {
 			return err
 		}
+		set := rulesOf(tx, g.ID)
 		for _, in := range rules {
 			r, err := in.rule(tx, g, egress)
 			if err != nil {
 				return err
 			}
-			if _, exists := findSame(tx, r); exists {
-				return fail(app.KindExists, "InvalidPermission.Duplicate", "the specified rule \"%s\" already exists", ruleWords(r))
-			}
 			r.ID, r.CreatedAt = app.RuleID(c.cfg.IDs.Prefixed("sgr")), c.now()
+			if err := set.add(r); err != nil {
+				return err
+			}
 			store.Control.SecurityGroupRules.Put(tx, r)
 			putTags(tx, string(r.ID), tags)
-			out = append(out, RuleDetail{r, g.VPC, tags})
+			out = append(out, ruleDetail(tx, g, r))
 		}
 		return c.rulesFit(tx, g)
 	})
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
-// rulesFit checks a group's quotas: rules of each direction and family, a prefix list weighing its MaxEntries.
+// rulesFit checks a group's quotas of each direction and family (VPC guide, "Amazon VPC quotas"): a rule that names a group
+// weighs one in both families, one that names a prefix list weighs its MaxEntries.
 func (c *EC2) rulesFit(tx *store.Tx, g app.SecurityGroup) error {
 	limit := c.cfg.Quotas.RulesPerGroup
 	for _, d := range []struct {
@@ -225,15 +276,17 @@ func weigh(tx *store.Tx, g app.GroupID, egress bool) (v4, v6 int) {
 		if r.Egress != egress {
 			continue
 		}
-		weight, six := 1, r.CIDR.IsValid() && r.CIDR.Addr().Is6()
-		if r.PrefixList != "" {
-			l, _ := store.PrefixLists.Get(tx, r.PrefixList)
-			weight, six = max(l.MaxEntries, 1), l.Family == "IPv6"
-		}
-		if six {
-			v6 += weight
-		} else {
-			v4 += weight
+		switch l, _ := store.PrefixLists.Get(tx, r.PrefixList); {
+		case r.Peer != "":
+			v4, v6 = v4+1, v6+1
+		case r.PrefixList != "" && l.Family == "IPv6":
+			v6 += max(l.MaxEntries, 1)
+		case r.PrefixList != "":
+			v4 += max(l.MaxEntries, 1)
+		case r.CIDR.Addr().Is4():
+			v4++
+		default:
+			v6++
 		}
 	}
 	return v4, v6
@@ -242,6 +295,9 @@ func weigh(tx *store.Tx, g app.GroupID, egress bool) (v4, v6 int) {
 // RevokeRules removes rules that look like these. Of rules that are not there: in the default VPC they are returned and the
 // others are removed; elsewhere it is an error and nothing is removed.
 func (c *EC2) RevokeRules(ctx context.Context, scope app.Scope, ref GroupRef, egress bool, rules []RuleInput) (unknown []RuleInput, err error) {
+	if err := checkCall(len(rules)); err != nil {
+		return nil, err
+	}
 	err = c.update(ctx, scope, func(tx *store.Tx) error {
 		g, err := ref.find(tx, scope)
 		if err != nil {
@@ -251,28 +307,40 @@ func (c *EC2) RevokeRules(ctx context.Context, scope app.Scope, ref GroupRef, eg
 		if err != nil {
 			return err
 		}
+		set := rulesOf(tx, g.ID)
 		for _, in := range rules {
 			r, err := in.rule(tx, g, egress)
 			if err != nil {
 				return err
 			}
-			have, ok := findSame(tx, r)
+			have, ok := set[allowed(r)]
 			switch {
 			case ok:
 				dropRule(tx, have.ID)
+				delete(set, allowed(r))
 			case v.Default:
 				unknown = append(unknown, in)
 			default:
-				return fail(app.KindNotFound, "InvalidPermission.NotFound", "The specified rule does not exist in this security group: %s", ruleWords(r))
+				return noSuchRule(r)
 			}
 		}
 		return nil
 	})
-	return unknown, err
+	if err != nil {
+		return nil, err
+	}
+	return unknown, nil
+}
+
+func noSuchRule(r app.SecurityGroupRule) error {
+	return fail(app.KindNotFound, "InvalidPermission.NotFound", "The specified rule does not exist in this security group: %s", ruleWords(r))
 }
 
 // RevokeRulesByID removes rules by their ids, all or none.
 func (c *EC2) RevokeRulesByID(ctx context.Context, scope app.Scope, ref GroupRef, egress bool, ids []app.RuleID) error {
+	if err := checkCall(len(ids)); err != nil {
+		return err
+	}
 	return c.update(ctx, scope, func(tx *store.Tx) error {
 		g, err := ref.find(tx, scope)
 		if err != nil {
@@ -283,13 +351,21 @@ func (c *EC2) RevokeRulesByID(ctx context.Context, scope app.Scope, ref GroupRef
 			if err != nil {
 				return err
 			}
-			if r.Egress != egress {
-				return fail(app.KindInvalidRequest, "InvalidSecurityGroupRuleId.NotFound", "The security group rule ID '%s' is of the other direction: use RevokeSecurityGroup%s", id, map[bool]string{true: "Egress", false: "Ingress"}[r.Egress])
+			if err := inDirection(r, egress, "RevokeSecurityGroup"); err != nil {
+				return err
 			}
 			dropRule(tx, id)
 		}
 		return nil
 	})
+}
+
+// inDirection refuses a rule of the other direction than a call is about; operation is its name without Ingress or Egress.
+func inDirection(r app.SecurityGroupRule, egress bool, operation string) error {
+	if r.Egress == egress {
+		return nil
+	}
+	return fail(app.KindNotFound, "InvalidSecurityGroupRuleId.NotFound", "The security group rule ID '%s' is of the other direction: use %s%s", r.ID, operation, map[bool]string{true: "Egress", false: "Ingress"}[r.Egress])
 }
 
 func dropRule(tx *store.Tx, id app.RuleID) {
@@ -305,26 +381,35 @@ func findRule(tx *store.Tx, g app.SecurityGroup, id app.RuleID) (app.SecurityGro
 	return r, nil
 }
 
-// ModifyRules replaces rules, which keep their ids and directions.
+// ModifyRules replaces rules, all or none; they keep their ids, directions and tags, and may swap what they allow.
 func (c *EC2) ModifyRules(ctx context.Context, scope app.Scope, group app.GroupID, rules map[app.RuleID]RuleInput) error {
+	if err := checkCall(len(rules)); err != nil {
+		return err
+	}
 	return c.update(ctx, scope, func(tx *store.Tx) error {
 		g, err := findGroup(tx, scope, group)
 		if err != nil {
 			return err
 		}
-		for id, in := range rules {
+		set := rulesOf(tx, g.ID)
+		var changed []app.SecurityGroupRule
+		for _, id := range slices.Sorted(maps.Keys(rules)) {
 			old, err := findRule(tx, g, id)
 			if err != nil {
 				return err
 			}
-			r, err := in.rule(tx, g, old.Egress)
+			r, err := rules[id].rule(tx, g, old.Egress)
 			if err != nil {
 				return err
 			}
-			if other, exists := findSame(tx, r); exists && other.ID != id {
-				return fail(app.KindExists, "InvalidPermission.Duplicate", "the specified rule \"%s\" already exists", ruleWords(r))
-			}
 			r.ID, r.CreatedAt = id, old.CreatedAt
+			delete(set, allowed(old))
+			changed = append(changed, r)
+		}
+		for _, r := range changed {
+			if err := set.add(r); err != nil {
+				return err
+			}
 			store.Control.SecurityGroupRules.Put(tx, r)
 		}
 		return c.rulesFit(tx, g)
@@ -333,19 +418,23 @@ func (c *EC2) ModifyRules(ctx context.Context, scope app.Scope, group app.GroupI
 
 // DescribeRulesAs sets the descriptions of rules that look like these.
 func (c *EC2) DescribeRulesAs(ctx context.Context, scope app.Scope, ref GroupRef, egress bool, rules []RuleInput) error {
+	if err := checkCall(len(rules)); err != nil {
+		return err
+	}
 	return c.update(ctx, scope, func(tx *store.Tx) error {
 		g, err := ref.find(tx, scope)
 		if err != nil {
 			return err
 		}
+		set := rulesOf(tx, g.ID)
 		for _, in := range rules {
 			r, err := in.rule(tx, g, egress)
 			if err != nil {
 				return err
 			}
-			have, ok := findSame(tx, r)
+			have, ok := set[allowed(r)]
 			if !ok {
-				return fail(app.KindNotFound, "InvalidPermission.NotFound", "The specified rule does not exist in this security group: %s", ruleWords(r))
+				return noSuchRule(r)
 			}
 			have.Description = in.Description
 			store.Control.SecurityGroupRules.Put(tx, have)
@@ -355,21 +444,27 @@ func (c *EC2) DescribeRulesAs(ctx context.Context, scope app.Scope, ref GroupRef
 }
 
 // DescribeRulesByID sets the descriptions of rules by their ids.
-func (c *EC2) DescribeRulesByID(ctx context.Context, scope app.Scope, ref GroupRef, texts map[app.RuleID]string) error {
+func (c *EC2) DescribeRulesByID(ctx context.Context, scope app.Scope, ref GroupRef, egress bool, texts map[app.RuleID]string) error {
+	if err := checkCall(len(texts)); err != nil {
+		return err
+	}
 	return c.update(ctx, scope, func(tx *store.Tx) error {
 		g, err := ref.find(tx, scope)
 		if err != nil {
 			return err
 		}
-		for id, text := range texts {
+		for _, id := range slices.Sorted(maps.Keys(texts)) {
 			r, err := findRule(tx, g, id)
+			if err == nil {
+				err = inDirection(r, egress, "UpdateSecurityGroupRuleDescriptions")
+			}
+			if err == nil {
+				err = checkRuleText(texts[id])
+			}
 			if err != nil {
 				return err
 			}
-			if !ruleText.MatchString(text) {
-				return fail(app.KindInvalidRequest, "InvalidParameterValue", "Invalid rule description '%s': at most 255 of a-zA-Z0-9. _-:/()#,@[]+=&;{}!$*", text)
-			}
-			r.Description = text
+			r.Description = texts[id]
 			store.Control.SecurityGroupRules.Put(tx, r)
 		}
 		return nil

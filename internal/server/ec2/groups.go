@@ -61,6 +61,7 @@ var groups = described[control.GroupDetail]{
 		"ip-permission.to-port": ofRules(false, ruleTo), "egress.ip-permission.to-port": ofRules(true, ruleTo),
 		"ip-permission.protocol": ofRules(false, ruleProtocol), "egress.ip-permission.protocol": ofRules(true, ruleProtocol),
 		"ip-permission.group-id": ofRules(false, rulePeer), "egress.ip-permission.group-id": ofRules(true, rulePeer),
+		"ip-permission.group-name": ofRules(false, rulePeerName), "egress.ip-permission.group-name": ofRules(true, rulePeerName),
 		"ip-permission.prefix-list-id": ofRules(false, ruleList), "egress.ip-permission.prefix-list-id": ofRules(true, ruleList),
 		"ip-permission.user-id": ofRules(false, ruleUser), "egress.ip-permission.user-id": ofRules(true, ruleUser),
 	},
@@ -95,6 +96,7 @@ func ruleIPv6(r control.RuleDetail) string {
 func ruleFrom(r control.RuleDetail) string     { return portText(r, r.FromPort) }
 func ruleTo(r control.RuleDetail) string       { return portText(r, r.ToPort) }
 func rulePeer(r control.RuleDetail) string     { return string(r.Peer) }
+func rulePeerName(r control.RuleDetail) string { return r.PeerName }
 func ruleList(r control.RuleDetail) string     { return string(r.PrefixList) }
 func ruleProtocol(r control.RuleDetail) string { return protocolText(r.Protocol) }
 

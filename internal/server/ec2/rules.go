@@ -5,9 +5,16 @@ import (
 
 	"github.com/funade/funade/internal/app"
 	api "github.com/funade/funade/internal/aws/api/ec2"
+	"github.com/funade/funade/internal/aws/wire"
 	control "github.com/funade/funade/internal/control/ec2"
 	"github.com/funade/funade/internal/server/caller"
 	"github.com/funade/funade/internal/server/member"
+)
+
+// The address families of blocks.
+const (
+	ipv4 = "IPv4"
+	ipv6 = "IPv6"
 )
 
 // legacy is a rule in the flat form.
@@ -29,10 +36,10 @@ func ruleInputs(permissions []api.IpPermission, flat legacy) []control.RuleInput
 			out = append(out, r)
 		}
 		for _, x := range p.IpRanges {
-			add(func(r *control.RuleInput) { r.CIDR = member.Value(x.CidrIp) }, x.Description)
+			add(func(r *control.RuleInput) { r.CIDR, r.Family = member.Value(x.CidrIp), ipv4 }, x.Description)
 		}
 		for _, x := range p.Ipv6Ranges {
-			add(func(r *control.RuleInput) { r.CIDR = member.Value(x.CidrIpv6) }, x.Description)
+			add(func(r *control.RuleInput) { r.CIDR, r.Family = member.Value(x.CidrIpv6), ipv6 }, x.Description)
 		}
 		for _, x := range p.PrefixListIds {
 			add(func(r *control.RuleInput) { r.PrefixList = app.PrefixListID(member.Value(x.PrefixListId)) }, x.Description)
@@ -52,7 +59,7 @@ func ruleInputs(permissions []api.IpPermission, flat legacy) []control.RuleInput
 			protocol = "-1"
 		}
 		out = append(out, control.RuleInput{
-			Protocol: protocol, From: member.Int(flat.from), To: member.Int(flat.to), CIDR: member.Value(flat.cidr),
+			Protocol: protocol, From: member.Int(flat.from), To: member.Int(flat.to), CIDR: member.Value(flat.cidr), Family: ipv4,
 			PeerName: member.Value(flat.groupName), PeerAccount: app.AccountID(member.Value(flat.groupOwner)),
 		})
 	}
@@ -98,7 +105,10 @@ func (h *Handler) revoke(ctx context.Context, ref control.GroupRef, egress bool,
 	if err := dryRun(dry); err != nil {
 		return nil, err
 	}
-	if len(ids) > 0 {
+	switch {
+	case len(ids) > 0 && len(rules) > 0:
+		return nil, &wire.Error{Code: "InvalidParameterCombination", Message: "SecurityGroupRuleIds and permissions cannot both be given: leave one out"}
+	case len(ids) > 0:
 		list := shapes(ids, func(id string) app.RuleID { return app.RuleID(id) })
 		return []api.IpPermission{}, wireError(h.control.RevokeRulesByID(ctx, caller.Scope(ctx), ref, egress, list))
 	}
@@ -122,7 +132,11 @@ func unknownShape(in control.RuleInput) api.IpPermission {
 		p.UserIdGroupPairs = []api.UserIdGroupPair{{GroupId: new(string(in.Peer))}}
 	case in.PrefixList != "":
 		p.PrefixListIds = []api.PrefixListId{{PrefixListId: new(string(in.PrefixList))}}
-	case in.CIDR != "":
+	case in.PeerName != "":
+		p.UserIdGroupPairs = []api.UserIdGroupPair{{GroupName: &in.PeerName}}
+	case in.Family == ipv6:
+		p.Ipv6Ranges = []api.Ipv6Range{{CidrIpv6: &in.CIDR}}
+	default:
 		p.IpRanges = []api.IpRange{{CidrIp: &in.CIDR}}
 	}
 	return p
@@ -155,13 +169,22 @@ func (h *Handler) ModifySecurityGroupRules(ctx context.Context, in *api.ModifySe
 	}
 	rules := map[app.RuleID]control.RuleInput{}
 	for _, u := range in.SecurityGroupRules {
-		if u.SecurityGroupRule == nil {
-			return nil, invalid("The rule " + *u.SecurityGroupRuleId + " has no SecurityGroupRule: give what it is to allow")
+		id := app.RuleID(*u.SecurityGroupRuleId)
+		if _, twice := rules[id]; twice || u.SecurityGroupRule == nil {
+			return nil, invalid("The rule " + string(id) + " is given twice or without SecurityGroupRule: give once what it is to allow")
 		}
 		r := u.SecurityGroupRule
-		rules[app.RuleID(*u.SecurityGroupRuleId)] = control.RuleInput{
-			Protocol: member.Value(r.IpProtocol), From: member.Int(r.FromPort), To: member.Int(r.ToPort), CIDR: member.Value(r.CidrIpv4) + member.Value(r.CidrIpv6),
+		if r.CidrIpv4 != nil && r.CidrIpv6 != nil {
+			return nil, &wire.Error{Code: "InvalidParameterCombination", Message: "The rule " + string(id) + " has both CidrIpv4 and CidrIpv6: leave one out"}
+		}
+		rules[id] = control.RuleInput{
+			Protocol: member.Value(r.IpProtocol), From: member.Int(r.FromPort), To: member.Int(r.ToPort), CIDR: member.Value(r.CidrIpv4), Family: ipv4,
 			PrefixList: app.PrefixListID(member.Value(r.PrefixListId)), Peer: app.GroupID(member.Value(r.ReferencedGroupId)), Description: member.Value(r.Description),
+		}
+		if r.CidrIpv6 != nil {
+			changed := rules[id]
+			changed.CIDR, changed.Family = *r.CidrIpv6, ipv6
+			rules[id] = changed
 		}
 	}
 	if err := h.control.ModifyRules(ctx, caller.Scope(ctx), app.GroupID(*in.GroupId), rules); err != nil {
@@ -174,12 +197,15 @@ func (h *Handler) describeAs(ctx context.Context, ref control.GroupRef, egress b
 	if err := dryRun(dry); err != nil {
 		return err
 	}
-	if len(texts) > 0 {
+	switch {
+	case len(texts) > 0 && len(permissions) > 0:
+		return &wire.Error{Code: "InvalidParameterCombination", Message: "SecurityGroupRuleDescriptions and IpPermissions cannot both be given: leave one out"}
+	case len(texts) > 0:
 		byID := map[app.RuleID]string{}
 		for _, t := range texts {
 			byID[app.RuleID(member.Value(t.SecurityGroupRuleId))] = member.Value(t.Description)
 		}
-		return wireError(h.control.DescribeRulesByID(ctx, caller.Scope(ctx), ref, byID))
+		return wireError(h.control.DescribeRulesByID(ctx, caller.Scope(ctx), ref, egress, byID))
 	}
 	return wireError(h.control.DescribeRulesAs(ctx, caller.Scope(ctx), ref, egress, ruleInputs(permissions, legacy{})))
 }

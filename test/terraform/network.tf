@@ -160,8 +160,8 @@ resource "aws_ec2_managed_prefix_list" "office" {
   address_family = "IPv4"
   max_entries    = 5
   entry {
-    cidr        = "192.0.2.0/24"
-    description = var.stage
+    cidr        = local.two ? "198.51.100.0/24" : "192.0.2.0/24"
+    description = "office"
   }
   tags = local.tags
 }

@@ -200,11 +200,6 @@ func expectPing(t testing.TB, what string, a vpc.Attachment, to, want string) {
 	}
 }
 
-// routerNS makes a test act in a router.
-func (d *Dataplane) routerNS(p *plan) vpc.Attachment {
-	return vpc.Attachment{NetnsPath: d.routerPin(p.n.VPC)}
-}
-
 // TestStory is the story of private networks: a host that answers pings of the connector's group and of nobody else.
 func TestStory(t *testing.T) {
 	d := openPlane(t, freshConfig(t))

@@ -90,7 +90,7 @@ func TestNATs(t *testing.T) {
 	b := newBench(t, Quotas{NATGatewaysPerZone: 2})
 	vpc := b.vpc("10.0.0.0/16")
 	subnet, eip := b.subnet(vpc, "10.0.1.0/24"), b.address()
-	public := CreateNATInput{Subnet: subnet, Allocation: eip, ClientToken: "t", Tags: app.Tags{"Name": "n"}}
+	public := CreateNATInput{Subnet: subnet, Allocation: eip, Address: netip.MustParseAddr("10.0.1.10"), ClientToken: "t", Tags: app.Tags{"Name": "n"}}
 	_, err := b.CreateNAT(ctx, scope, public)
 	fails(t, err, "Gateway.NotAttached", string(vpc))
 	b.gateway(vpc)
@@ -193,7 +193,7 @@ func TestAddresses(t *testing.T) {
 		{AssociateInput{AddressRef: ref, Interface: ni.ID, Host: "i-x"}, "InvalidParameterCombination", "not both"},
 		{AssociateInput{AddressRef: ref, Interface: "eni-x"}, "InvalidNetworkInterfaceID.NotFound", "eni-x"},
 		{AssociateInput{AddressRef: ref, Host: "i-x"}, "InvalidInstanceID.NotFound", "i-x"},
-		{AssociateInput{AddressRef: ref, Interface: ni.ID, Private: "10.0.1.250"}, "InvalidParameterValue", "10.0.1.250"},
+		{AssociateInput{AddressRef: ref, Interface: ni.ID, Private: "10.0.2.250"}, "InvalidParameterValue", "10.0.2.250"},
 	} {
 		_, err := b.AssociateAddress(ctx, scope, c.in)
 		fails(t, err, c.code, c.words)

@@ -1,11 +1,14 @@
 package ec2
 
 import (
+	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
 
 	"github.com/funade/funade/internal/app"
+	"github.com/funade/funade/internal/base/failpoint"
 	"github.com/funade/funade/internal/store"
 )
 
@@ -336,5 +339,101 @@ func TestLANs(t *testing.T) {
 	b.must(b.DetachLAN(ctx, scope, first.ID))
 	if left, err := b.ListLANs(ctx, scope); err != nil || len(left) != 1 || left[0].Interface != "eth1.20" {
 		t.Errorf("got %+v, %v", left, err)
+	}
+}
+
+// Rows that other transactions hold are never changed in place, whatever is done to what they describe.
+func TestRoutingRowsAreValues(t *testing.T) {
+	r := newRouting(t)
+	r.must(r.ModifyVPCAttribute(ctx, scope, r.vpc, VPCAttributes{DNSHostnames: new(true)}))
+	acl, err := r.CreateACL(ctx, scope, r.vpc, "", nil)
+	r.must(err)
+	r.must(r.CreateACLEntry(ctx, scope, acl.ID, ACLEntryInput{Number: 9, Protocol: "-1", CIDR: "0.0.0.0/0"}))
+	r.must(r.CreateRoute(ctx, scope, RouteInput{Table: r.table, CIDR: "10.9.0.0/16", NAT: string(r.nat)}))
+	e, err := r.CreateEndpoint(ctx, scope, CreateEndpointInput{VPC: r.vpc, Service: ecrAPI, Type: EndpointInterface, Subnets: []app.SubnetID{r.eni.Subnet}})
+	r.must(err)
+	bound, err := r.AssociateTable(ctx, scope, r.table, r.eni.Subnet)
+	r.must(err)
+	host := r.hostWith(r.iface(r.eni.Subnet))
+	err = r.store.View(ctx, func(tx *store.Tx) error {
+		rows := func() []any {
+			table, _ := store.RouteTables.Get(tx, r.table)
+			list, _ := store.NetworkACLs.Get(tx, acl.ID)
+			ni, _ := store.NetworkInterfaces.Get(tx, r.eni.ID)
+			endpoint, _ := store.Endpoints.Get(tx, e.ID)
+			h, _ := store.Hosts.Get(tx, host)
+			return []any{table.Routes, table.Associations, list.Entries, list.Associations, ni.Addresses, ni.Groups, endpoint.Subnets, endpoint.Interfaces, endpoint.Groups, h.Interfaces}
+		}
+		before := fmt.Sprint(rows()...)
+		var standard app.NetworkACL
+		r.read(func(tx *store.Tx) { standard = defaultACL(tx, r.vpc) })
+		_, attached := r.AttachInterface(ctx, scope, r.eni.ID, host, 1)
+		_, assigned := r.AssignAddresses(ctx, scope, r.eni.ID, nil, 2, false)
+		_, guarded := r.ReplaceACLAssociation(ctx, scope, standard.Associations[0].ID, acl.ID)
+		err := errors.Join(attached, assigned, guarded,
+			r.ReplaceRoute(ctx, scope, RouteInput{Table: r.table, CIDR: "10.9.0.0/16", Gateway: string(r.igw)}),
+			r.DeleteRoute(ctx, scope, RouteInput{Table: r.table, CIDR: "10.9.0.0/16"}),
+			r.DisassociateTable(ctx, scope, bound),
+			r.ReplaceACLEntry(ctx, scope, acl.ID, ACLEntryInput{Number: 9, Allow: true, Protocol: "6", CIDR: "0.0.0.0/0", From: new(1), To: new(2)}),
+			r.CreateACLEntry(ctx, scope, acl.ID, ACLEntryInput{Number: 3, Protocol: "-1", CIDR: "0.0.0.0/0"}),
+			r.DeleteACLEntry(ctx, scope, acl.ID, 9, false),
+			r.ModifyEndpoint(ctx, scope, e.ID, EndpointChanges{RemoveSubnets: e.Subnets}),
+		)
+		if after := fmt.Sprint(rows()...); after != before {
+			t.Errorf("an older snapshot changed:\n%s\n%s", before, after)
+		}
+		return err
+	})
+	r.must(err)
+}
+
+// What fails at its commit has left nothing, and succeeds when it is tried again.
+func TestFailedRoutingCommits(t *testing.T) {
+	r := newRouting(t)
+	lost := errors.New("the disk is gone")
+	for name, do := range map[string]func() error{
+		"CreateGateway":   func() error { _, err := r.CreateGateway(ctx, scope, app.Tags{"a": "b"}); return err },
+		"AllocateAddress": func() error { _, err := r.AllocateAddress(ctx, scope, "198.19.1.1", app.Tags{"a": "b"}); return err },
+		"CreateNAT": func() error {
+			_, err := r.CreateNAT(ctx, scope, CreateNATInput{Subnet: r.eni.Subnet, Private: true})
+			return err
+		},
+		"CreateEndpoint": func() error {
+			_, err := r.CreateEndpoint(ctx, scope, CreateEndpointInput{VPC: r.vpc, Service: ecrAPI, Type: EndpointInterface, Subnets: []app.SubnetID{r.eni.Subnet}, PrivateDNS: new(false)})
+			return err
+		},
+		"DeleteNAT": func() error { return r.DeleteNAT(ctx, scope, r.nat) },
+		"CreateRoute": func() error {
+			return r.CreateRoute(ctx, scope, RouteInput{Table: r.table, CIDR: "10.9.0.0/16", Gateway: string(r.igw)})
+		},
+	} {
+		counts := func() (out [6]int) {
+			r.read(func(tx *store.Tx) {
+				deleted := 0
+				for g := range store.NATGateways.All(tx) {
+					if !g.DeletedAt.IsZero() {
+						deleted++
+					}
+				}
+				table, _ := store.RouteTables.Get(tx, r.table)
+				out = [6]int{store.InternetGateways.Len(tx), store.ElasticIPs.Len(tx), store.NATGateways.Len(tx) + 100*deleted, store.NetworkInterfaces.Len(tx), store.Endpoints.Len(tx) + 100*store.TagSets.Len(tx), len(table.Routes)}
+			})
+			return out
+		}
+		before := counts()
+		off := failpoint.Enable("store/before-commit", func() error { return lost })
+		if err := do(); !errors.Is(err, lost) {
+			t.Errorf("%s: got %v", name, err)
+		}
+		off()
+		if after := counts(); after != before {
+			t.Errorf("%s left rows: %v then %v", name, before, after)
+		}
+		if err := do(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if after := counts(); after == before {
+			t.Errorf("%s did nothing", name)
+		}
 	}
 }

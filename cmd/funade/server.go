@@ -85,6 +85,7 @@ type daemon struct {
 	ec2       *controlec2.EC2
 	engine    *containerd.Engine
 	network   *linux.Dataplane
+	flows     *flowRecords
 	logs      *logs.Store
 	collector *logs.Collector
 	router    *router.Router
@@ -308,6 +309,9 @@ func (d *daemon) openEngine(ctx context.Context) error {
 
 func (d *daemon) openNetwork(ctx context.Context) error {
 	c := networkConfig(d.install)
+	c.RevokedFlows = map[string]linux.RevokedFlows{"after-grace": linux.AfterGrace, "now": linux.Now, "keep": linux.Keep}[d.config.RevokedFlows]
+	d.flows = newFlowRecords()
+	c.FlowRecords = d.flows.take
 	for _, text := range d.config.DNS {
 		addr, err := resolverAddr(text)
 		if err != nil {
@@ -401,6 +405,7 @@ func (d *daemon) converge(ctx context.Context) {
 		func() { d.ec2.RunKeeper(ctx) },
 		func() { images.Run(ctx) },
 		func() { network.Run(ctx) },
+		func() { d.flows.run(ctx, d.logs, d.control.LogGroups()) },
 		func() { instances.Run(ctx) },
 		func() { checks.Run(ctx, d.prober) },
 		func() { routes.Run(ctx) },

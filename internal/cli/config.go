@@ -28,6 +28,7 @@ type ServerConfig struct {
 
 	DNS                []string       `name:"dns" help:"Name servers for instances; default: the host's." env:"FUNADE_DNS" placeholder:"ADDR"`
 	DefaultEgressAllow []netip.Prefix `help:"Private ranges that instances may reach; this machine's own addresses stay closed." env:"FUNADE_DEFAULT_EGRESS_ALLOW" placeholder:"CIDR"`
+	RevokedFlows       string         `help:"Connections inside VPCs that rules no longer allow: after-grace cuts them 5 s after the change, now at once, keep never." enum:"after-grace,now,keep" default:"after-grace" env:"FUNADE_REVOKED_FLOWS" placeholder:"WHEN"`
 	AllowDial          []netip.Prefix `help:"Private ranges that the server itself may dial for a caller, such as a registry's." env:"FUNADE_ALLOW_DIAL" placeholder:"CIDR"`
 
 	Runtime      string   `help:"OCI runtime to use instead of the built-in runc." env:"FUNADE_RUNTIME" placeholder:"PATH"`

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -352,8 +353,12 @@ func (w *world) churn(rnd *rand.Rand) {
 			})
 		case 4:
 			chance := rnd.IntN(3)
+			var mu sync.Mutex // the plane asks from several goroutines
+			dice := rand.New(rand.NewPCG(rnd.Uint64(), 1))
 			w.plane.refuse(func(string) error {
-				if rnd.IntN(3) < chance {
+				mu.Lock()
+				defer mu.Unlock()
+				if dice.IntN(3) < chance {
 					return errors.New("not now")
 				}
 				return nil

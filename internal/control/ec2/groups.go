@@ -88,9 +88,9 @@ func (c *EC2) CreateGroup(ctx context.Context, scope app.Scope, in CreateGroupIn
 	switch {
 	case !groupText.MatchString(in.Name):
 		return GroupDetail{}, fail(app.KindInvalidRequest, "InvalidParameterValue", "Value (%s) for parameter GroupName is invalid. Give 1 to 255 of the characters a-z, A-Z, 0-9, spaces and ._-:/()#,@[]+=&;{}!$*", in.Name)
-	case strings.HasPrefix(in.Name, "sg-"):
+	case strings.HasPrefix(strings.ToLower(in.Name), "sg-"):
 		return GroupDetail{}, fail(app.KindInvalidRequest, "InvalidParameterValue", "Value (%s) for parameter GroupName is invalid. Group names may not be in the format sg-*.", in.Name)
-	case in.Name == defaultGroup:
+	case strings.EqualFold(in.Name, defaultGroup):
 		return GroupDetail{}, fail(app.KindInvalidRequest, "InvalidParameterValue", "Cannot use reserved security group name: %s", in.Name)
 	case !groupText.MatchString(in.Description):
 		return GroupDetail{}, fail(app.KindInvalidRequest, "InvalidParameterValue", "Value (%s) for parameter GroupDescription is invalid. Character sets beyond ASCII are not supported. Give 1 to 255 of the characters a-z, A-Z, 0-9, spaces and ._-:/()#,@[]+=&;{}!$*", in.Description)

@@ -297,7 +297,7 @@ func (c *EC2) changePrefixList(ctx context.Context, scope app.Scope, id app.Pref
 			return err
 		}
 		store.Control.PrefixLists.Put(tx, l)
-		if err := c.usersFit(tx, id); err != nil {
+		if err := c.usersFit(tx, scope, id); err != nil {
 			return err
 		}
 		out = PrefixListDetail{l, Tags(tx, string(id))}
@@ -306,16 +306,16 @@ func (c *EC2) changePrefixList(ctx context.Context, scope app.Scope, id app.Pref
 	return out, err
 }
 
-// usersFit checks the quotas of every group that names a list.
-func (c *EC2) usersFit(tx *store.Tx, id app.PrefixListID) error {
-	checked := map[app.GroupID]bool{}
-	for r := range store.RulesByPrefixList.Each(tx, id) {
-		if checked[r.Group] {
-			continue
+// usersFit checks the quotas of every group and route table that names a list.
+func (c *EC2) usersFit(tx *store.Tx, scope app.Scope, id app.PrefixListID) error {
+	for _, user := range listUses(tx, scope, id) {
+		var err error
+		if g, ok := store.SecurityGroups.Get(tx, app.GroupID(user)); ok {
+			err = c.rulesFit(tx, g)
+		} else if t, ok := store.RouteTables.Get(tx, app.RouteTableID(user)); ok {
+			err = c.checkRoom(tx, t)
 		}
-		checked[r.Group] = true
-		g, _ := store.SecurityGroups.Get(tx, r.Group)
-		if err := c.rulesFit(tx, g); err != nil {
+		if err != nil {
 			return err
 		}
 	}

@@ -275,6 +275,28 @@ func TestPrefixListErrors(t *testing.T) {
 	fails(t, err, "InvalidPrefixListVersion.NotFound", "no version 9")
 }
 
+// A list cannot grow beyond what the route tables that name it may hold.
+func TestPrefixListSizeInRoutes(t *testing.T) {
+	b := newBench(t, Quotas{RoutesPerTable: 4})
+	l, err := b.CreatePrefixList(ctx, scope, CreatePrefixListInput{Name: "l", Family: "IPv4", MaxEntries: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := b.vpc("10.0.0.0/16")
+	b.write(func(tx *store.Tx) {
+		table := mainTable(tx, v)
+		table.Routes = append(table.Routes, app.Route{PrefixList: l.ID, Kind: app.TargetNAT, Target: "nat-1", Origin: originRoute})
+		store.Control.RouteTables.Put(tx, table)
+	})
+	if _, err := b.ModifyPrefixList(ctx, scope, l.ID, ModifyPrefixListInput{MaxEntries: new(4)}); err != nil {
+		t.Error(err)
+	}
+	_, err = b.ModifyPrefixList(ctx, scope, l.ID, ModifyPrefixListInput{MaxEntries: new(5)})
+	fails(t, err, "RouteLimitExceeded", "5")
+	_, err = b.DeletePrefixList(ctx, scope, l.ID)
+	fails(t, err, "DependencyViolation", "rtb-")
+}
+
 // The last versions can be read and restored, older ones are forgotten, and the numbers go on.
 func TestPrefixListVersions(t *testing.T) {
 	b := newBench(t)

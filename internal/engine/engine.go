@@ -62,14 +62,23 @@ type Instance struct {
 	Storage int64
 	// UIDBase is the first host uid of the user namespace's range of 65,536; 0 = no user namespace.
 	UIDBase uint32
-	// Mounts are folders and files of this machine, bound read-write unless ReadOnly.
-	Mounts []Mount
+	// Hostname is its name to itself; "" = ID.
+	Hostname string `json:",omitempty"`
+	// Volume is a folder of this machine that outlives the instance, "" = none: it holds what is written at VolumePath and
+	// at every path that the image declares as VOLUME. An empty one first gets what the image has there. One instance at
+	// a time may have it.
+	Volume string `json:",omitempty"`
+	// Files are there read-only, for its root alone. Like those of Env, their data never enters stored metadata.
+	Files []File `json:",omitempty"`
 }
 
-// Mount is a folder or file of this machine inside an instance. Source is owned by the instance's root.
-type Mount struct {
-	Source, Target string // absolute
-	ReadOnly       bool
+// VolumePath is where instances find their volume, whatever their image says.
+const VolumePath = "/data"
+
+// File is a file that the engine puts into an instance.
+type File struct {
+	Path string // absolute
+	Data []byte
 }
 
 // Network is the attachment that an instance joins by path.

@@ -300,9 +300,9 @@ func (e *Engine) writeFiles(in engine.Instance) ([]specs.Mount, error) {
 	for _, a := range in.Network.Resolvers {
 		resolv += "nameserver " + a.String() + "\n"
 	}
-	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n127.0.1.1\t" + string(in.ID) + "\n"
+	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n127.0.1.1\t" + hostname(in) + "\n"
 	var mounts []specs.Mount
-	for name, text := range map[string]string{"resolv.conf": resolv, "hosts": hosts, "hostname": string(in.ID) + "\n"} {
+	for name, text := range map[string]string{"resolv.conf": resolv, "hosts": hosts, "hostname": hostname(in) + "\n"} {
 		path := filepath.Join(dir, name)
 		// Readable by everyone inside the instance; the directory above keeps others out.
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
@@ -312,6 +312,16 @@ func (e *Engine) writeFiles(in engine.Instance) ([]specs.Mount, error) {
 	}
 	if in.Network.CABundle != "" {
 		mounts = append(mounts, bind(in.Network.CABundle, caPath))
+	}
+	for n, f := range in.Files {
+		path := filepath.Join(dir, "file-"+strconv.Itoa(n))
+		if err := os.WriteFile(path, f.Data, 0o600); err != nil {
+			return nil, fmt.Errorf("cannot write %s: %w", f.Path, err)
+		}
+		if err := os.Chown(path, int(in.UIDBase), int(in.UIDBase)); err != nil {
+			return nil, fmt.Errorf("cannot give %s to the instance: %w", f.Path, err)
+		}
+		mounts = append(mounts, bind(path, f.Path))
 	}
 	return mounts, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/containerd/containerd/v2/contrib/seccomp"
@@ -46,12 +47,16 @@ func (e *Engine) spec(ctx context.Context, in engine.Instance, img *image, files
 		return nil, fmt.Errorf("cannot generate spec: %w", err)
 	}
 	s.Version = "1.0.2" // crun and older runcs refuse what they do not know
-	s.Hostname = string(in.ID)
+	s.Hostname = hostname(in)
 	s.Root.Readonly = false
 	s.Annotations = map[string]string{
 		shim.AnnotationGroup: string(in.Service), shim.AnnotationEnv: e.cfg.envPath(in.ID), shim.AnnotationRecord: e.cfg.recordPath(in.ID),
 	}
 	if err := e.process(ctx, s, c, in, img); err != nil {
+		return nil, err
+	}
+	volume, err := e.volumeMounts(ctx, in, img, s.Process.User)
+	if err != nil {
 		return nil, err
 	}
 	e.isolate(s, in)
@@ -62,10 +67,18 @@ func (e *Engine) spec(ctx context.Context, in engine.Instance, img *image, files
 			mounts = append(mounts, m)
 		}
 	}
-	s.Mounts = append(append(mounts, specs.Mount{
+	mounts = append(mounts, specs.Mount{
 		Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"ro", "nosuid", "noexec", "nodev"},
-	}), files...)
+	})
+	s.Mounts = slices.Concat(mounts, volume, files) // a file may lie in the volume, not the other way round
 	return s, nil
+}
+
+func hostname(in engine.Instance) string {
+	if in.Hostname != "" {
+		return in.Hostname
+	}
+	return string(in.ID)
 }
 
 // process fills in what the image and the start command say.
@@ -82,7 +95,7 @@ func (e *Engine) process(ctx context.Context, s *specs.Spec, c *containers.Conta
 	if dir := img.config.Config.WorkingDir; dir != "" {
 		s.Process.Cwd = path.Clean("/" + dir)
 	}
-	base := []string{defaultPath, "HOSTNAME=" + string(in.ID)}
+	base := []string{defaultPath, "HOSTNAME=" + hostname(in)}
 	if in.Network.CABundle != "" {
 		base = append(base, "SSL_CERT_FILE="+caPath, "NODE_EXTRA_CA_CERTS="+caPath)
 	}

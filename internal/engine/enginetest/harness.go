@@ -24,8 +24,19 @@ type Program struct {
 	Garbage bool
 	// Mode is the command's file mode; 0 = 0755.
 	Mode int64
-	// StopSignal and User go into the image's config.
+	// StopSignal, User and Volumes go into the image's config.
 	StopSignal, User string
+	Volumes          []string
+	// Tree are further folders and files of the image.
+	Tree []Node
+}
+
+// Node is a folder, or with Data a file, of an image.
+type Node struct {
+	Name     string
+	Mode     int64
+	UID, GID int
+	Data     string
 }
 
 // Harness makes and drives one engine for one test.

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"io"
 	"runtime"
 	"testing"
 
@@ -61,10 +62,15 @@ func PushImage(t testing.TB, blobs engine.Blobs, binary []byte, s Spec) app.Dige
 	if command == "" {
 		command = "/app"
 	}
+	volumes := map[string]any{}
+	for _, v := range s.Volumes {
+		volumes[v] = struct{}{}
+	}
 	config := encode(t, map[string]any{
 		"architecture": orElse(s.Arch, runtime.GOARCH), "os": "linux",
 		"config": map[string]any{
 			"Entrypoint": []string{command}, "Cmd": s.Actions, "StopSignal": s.StopSignal, "User": s.User, "Env": []string{"FROM_IMAGE=yes"},
+			"Volumes": volumes,
 		},
 		"rootfs": map[string]any{"type": "layers", "diff_ids": []app.Digest{DigestOf(layer)}},
 	})
@@ -123,6 +129,18 @@ func tarOf(t testing.TB, binary []byte, s Spec) []byte {
 			t.Fatal(err)
 		}
 		if _, err := w.Write(f.data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, n := range s.Tree {
+		h := &tar.Header{Name: n.Name, Mode: n.Mode, Uid: n.UID, Gid: n.GID, Size: int64(len(n.Data)), Typeflag: tar.TypeReg, Format: tar.FormatPAX}
+		if n.Data == "" {
+			h.Typeflag = tar.TypeDir
+		}
+		if err := w.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, n.Data); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -20,7 +20,7 @@ func Run(t *testing.T, open func(t *testing.T) *Harness) {
 		{"OutOfMemory", outOfMemory}, {"NoSuchCommand", noSuchCommand}, {"WrongFormat", wrongFormat},
 		{"NotExecutable", notExecutable}, {"StartCommand", startCommand}, {"GraceStop", graceStop}, {"Stubborn", stubborn}, {"StopSignal", customSignal},
 		{"OtherSpec", otherSpec}, {"Unresolved", unresolved}, {"Adopt", adopt}, {"Reboot", reboot},
-		{"Storage", storage}, {"Shared", sharedService}, {"ResolveErrors", resolveErrors},
+		{"Storage", storage}, {"Volume", volume}, {"VolumeErrors", volumeErrors}, {"Files", files}, {"Shared", sharedService}, {"ResolveErrors", resolveErrors},
 		{"Blobs", blobs}, {"UploadErrors", uploadErrors}, {"UploadResume", uploadResume}, {"Sweep", sweep}, {"SweepRenewed", sweepRenewed},
 		{"Exec", execute}, {"ExecInput", executeInput}, {"ExecErrors", executeErrors}, {"ExecKilled", executeKilled},
 		{"ExecRights", executeRights}, {"ExecTerminal", executeTerminal},

@@ -45,6 +45,10 @@ func main() {
 			child(arg)
 		case "cat":
 			cat(arg)
+		case "owner":
+			owner(arg)
+		case "append":
+			appendTo(arg)
 		case "exit":
 			os.Exit(n)
 		case "eat":
@@ -134,6 +138,28 @@ func cat(path string) {
 		return
 	}
 	os.Stdout.Write(data)
+}
+
+// owner prints whose a file is, and its mode.
+func owner(path string) {
+	var st syscall.Stat_t
+	if err := syscall.Stat(path, &st); err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Printf("%s %d:%d %o\n", path, st.Uid, st.Gid, st.Mode&0o7777)
+}
+
+// appendTo adds the text after the colon as a line to a file.
+func appendTo(arg string) {
+	path, text, _ := strings.Cut(arg, ":")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	fmt.Fprintln(f, text)
+	f.Close()
 }
 
 // eat touches n MiB of memory.

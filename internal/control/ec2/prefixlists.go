@@ -229,7 +229,7 @@ func (c *EC2) ModifyPrefixList(ctx context.Context, scope app.Scope, id app.Pref
 	})
 }
 
-// entries are those of a list after the change. What is removed and added, or added again, gets the new description.
+// entries are those of a list after the change. What is added again gets the new description.
 func (in ModifyPrefixListInput) entries(l app.PrefixList) ([]app.PrefixEntry, error) {
 	added, err := entries(l.Family, in.Add)
 	if err != nil {
@@ -241,6 +241,9 @@ func (in ModifyPrefixListInput) entries(l app.PrefixList) ([]app.PrefixEntry, er
 		n := indexOf(list, p)
 		if err != nil || n < 0 {
 			return nil, fail(app.KindNotFound, "InvalidParameterValue", "The entry %s is not in the prefix list '%s'", text, l.ID)
+		}
+		if indexOf(added, p) >= 0 {
+			return nil, fail(app.KindInvalidRequest, "InvalidParameterValue", "Request cannot contain Cidr %s in both AddPrefixListEntries and RemovePrefixListEntries: to change its description only add it", text)
 		}
 		list = slices.Delete(list, n, n+1)
 	}

@@ -243,6 +243,7 @@ func TestPrefixListErrors(t *testing.T) {
 			fails(t, err, c.code, c.words)
 		})
 	}
+	good.Entries = []PrefixEntryInput{{"192.0.2.0/24", "a"}}
 	l, err := b.CreatePrefixList(ctx, scope, good)
 	if err != nil {
 		t.Fatal(err)
@@ -262,6 +263,7 @@ func TestPrefixListErrors(t *testing.T) {
 		"too many":         {ModifyPrefixListInput{Add: long}, "InvalidParameterValue", "at most 100"},
 		"too many removed": {ModifyPrefixListInput{Remove: make([]string, 101)}, "InvalidParameterValue", "RemoveEntries"},
 		"AWS's name":       {ModifyPrefixListInput{Name: "com.amazonaws.x"}, "InvalidParameterValue", "com.amazonaws.x"},
+		"both":             {ModifyPrefixListInput{Add: []PrefixEntryInput{{"192.0.2.0/24", "b"}}, Remove: []string{"192.0.2.1/24"}}, "InvalidParameterValue", "in both"},
 		"malformed":        {ModifyPrefixListInput{Remove: []string{"x"}}, "InvalidParameterValue", "The entry x"},
 	} {
 		t.Run(name, func(t *testing.T) {

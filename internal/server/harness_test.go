@@ -137,7 +137,11 @@ func newAPI(t *testing.T) *api {
 	return a
 }
 
-func (a *api) ec2Client() *sdkec2.Client { return sdkec2.NewFromConfig(a.config) }
+// ec2Client repeats calls whose answer it could not read, as the SDK does by itself: it sometimes closes a connection
+// that it still reads from. Answers of the API are never repeated.
+func (a *api) ec2Client() *sdkec2.Client {
+	return sdkec2.NewFromConfig(a.config, func(o *sdkec2.Options) { o.RetryMaxAttempts = 3 })
+}
 
 func (a *api) runnerClient() *sdkrunner.Client { return sdkrunner.NewFromConfig(a.config) }
 

@@ -110,8 +110,8 @@ func testErrors(t *testing.T) {
 		{"unknown funade tag", create("tagged", public, func(in *apprunner.CreateServiceInput) {
 			in.Tags = []artypes.Tag{{Key: aws.String("funade:nonsense"), Value: aws.String("1")}}
 		}), "InvalidRequestException", "funade:nonsense"},
-		{"connector, which is not served", func() error {
-			_, err := a.apprunner.ListVpcConnectors(ctx, &apprunner.ListVpcConnectorsInput{})
+		{"ingress connections, which are not served", func() error {
+			_, err := a.apprunner.ListVpcIngressConnections(ctx, &apprunner.ListVpcIngressConnectionsInput{})
 			return err
 		}, "UnknownOperationException", ""},
 		{"bad page token", func() error {

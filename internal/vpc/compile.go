@@ -1,6 +1,7 @@
 package vpc
 
 import (
+	"maps"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -16,15 +17,9 @@ type Compiler struct {
 	inputs map[app.GroupID]groupInput
 }
 
-// groupInput is everything that a group's compiled form depends on.
-type groupInput struct {
-	rules []app.SecurityGroupRule
-	lists map[app.PrefixListID][]app.PrefixEntry
-}
-
 // NewCompiler returns a compiler that remembers nothing.
 func NewCompiler() *Compiler {
-	return &Compiler{last: &Ruleset{}, inputs: map[app.GroupID]groupInput{}}
+	return &Compiler{last: &Ruleset{Networks: map[app.VPCID]*Network{}}, inputs: map[app.GroupID]groupInput{}}
 }
 
 // Compile compiles a snapshot from nothing.
@@ -57,24 +52,25 @@ type world struct {
 	vpc        app.VPC
 	slot       int
 	names      map[string][]netip.Addr
-	subnets    []app.Subnet
-	tables     []app.RouteTable
-	gateways   []app.InternetGateway
-	nats       []app.NATGateway
-	acls       []app.NetworkACL
-	groups     []app.SecurityGroup
-	interfaces []app.NetworkInterface
-	lans       []app.LAN
-	logs       []app.FlowLog
+	subnets    []*app.Subnet
+	tables     []*app.RouteTable
+	gateways   []*app.InternetGateway
+	nats       []*app.NATGateway
+	acls       []*app.NetworkACL
+	groups     []*app.SecurityGroup
+	interfaces []*app.NetworkInterface
+	lans       []*app.LAN
+	logs       []*app.FlowLog
 	// rules by group, lists by id and public interfaces are of the whole snapshot.
-	rules  map[app.GroupID][]app.SecurityGroupRule
+	rules  map[app.GroupID][]*app.SecurityGroupRule
 	lists  map[app.PrefixListID][]app.PrefixEntry
 	public map[app.InterfaceID]bool
 }
 
 func split(s Snapshot) map[app.VPCID]*world {
-	rules := make(map[app.GroupID][]app.SecurityGroupRule, len(s.Groups))
-	for _, r := range s.Rules {
+	rules := make(map[app.GroupID][]*app.SecurityGroupRule, len(s.Groups))
+	for i := range s.Rules {
+		r := &s.Rules[i]
 		rules[r.Group] = append(rules[r.Group], r)
 	}
 	lists := make(map[app.PrefixListID][]app.PrefixEntry, len(s.PrefixLists))
@@ -93,23 +89,23 @@ func split(s Snapshot) map[app.VPCID]*world {
 			out[v.ID] = &world{vpc: v, slot: slot, names: s.Names[v.ID], rules: rules, lists: lists, public: public}
 		}
 	}
-	distribute(out, s.Subnets, func(r *app.Subnet) app.VPCID { return r.VPC }, func(w *world) *[]app.Subnet { return &w.subnets })
-	distribute(out, s.RouteTables, func(r *app.RouteTable) app.VPCID { return r.VPC }, func(w *world) *[]app.RouteTable { return &w.tables })
-	distribute(out, s.Gateways, func(r *app.InternetGateway) app.VPCID { return r.VPC }, func(w *world) *[]app.InternetGateway { return &w.gateways })
-	distribute(out, s.NATs, func(r *app.NATGateway) app.VPCID { return r.VPC }, func(w *world) *[]app.NATGateway { return &w.nats })
-	distribute(out, s.ACLs, func(r *app.NetworkACL) app.VPCID { return r.VPC }, func(w *world) *[]app.NetworkACL { return &w.acls })
-	distribute(out, s.Groups, func(r *app.SecurityGroup) app.VPCID { return r.VPC }, func(w *world) *[]app.SecurityGroup { return &w.groups })
-	distribute(out, s.Interfaces, func(r *app.NetworkInterface) app.VPCID { return r.VPC }, func(w *world) *[]app.NetworkInterface { return &w.interfaces })
-	distribute(out, s.LANs, func(r *app.LAN) app.VPCID { return r.VPC }, func(w *world) *[]app.LAN { return &w.lans })
+	distribute(out, s.Subnets, func(r *app.Subnet) app.VPCID { return r.VPC }, func(w *world) *[]*app.Subnet { return &w.subnets })
+	distribute(out, s.RouteTables, func(r *app.RouteTable) app.VPCID { return r.VPC }, func(w *world) *[]*app.RouteTable { return &w.tables })
+	distribute(out, s.Gateways, func(r *app.InternetGateway) app.VPCID { return r.VPC }, func(w *world) *[]*app.InternetGateway { return &w.gateways })
+	distribute(out, s.NATs, func(r *app.NATGateway) app.VPCID { return r.VPC }, func(w *world) *[]*app.NATGateway { return &w.nats })
+	distribute(out, s.ACLs, func(r *app.NetworkACL) app.VPCID { return r.VPC }, func(w *world) *[]*app.NetworkACL { return &w.acls })
+	distribute(out, s.Groups, func(r *app.SecurityGroup) app.VPCID { return r.VPC }, func(w *world) *[]*app.SecurityGroup { return &w.groups })
+	distribute(out, s.Interfaces, func(r *app.NetworkInterface) app.VPCID { return r.VPC }, func(w *world) *[]*app.NetworkInterface { return &w.interfaces })
+	distribute(out, s.LANs, func(r *app.LAN) app.VPCID { return r.VPC }, func(w *world) *[]*app.LAN { return &w.lans })
 	splitLogs(out, s.FlowLogs)
 	return out
 }
 
-func distribute[T any](out map[app.VPCID]*world, rows []T, of func(*T) app.VPCID, to func(*world) *[]T) {
+func distribute[T any](out map[app.VPCID]*world, rows []T, of func(*T) app.VPCID, to func(*world) *[]*T) {
 	for i := range rows {
 		if w := out[of(&rows[i])]; w != nil {
 			list := to(w)
-			*list = append(*list, rows[i])
+			*list = append(*list, &rows[i])
 		}
 	}
 }
@@ -129,9 +125,9 @@ func splitLogs(out map[app.VPCID]*world, logs []app.FlowLog) {
 			of[string(i.ID)] = w
 		}
 	}
-	for _, l := range logs {
-		if w := of[l.Resource]; w != nil {
-			w.logs = append(w.logs, l)
+	for i := range logs {
+		if w := of[logs[i].Resource]; w != nil {
+			w.logs = append(w.logs, &logs[i])
 		}
 	}
 }
@@ -142,48 +138,63 @@ func (c *Compiler) network(w *world, old *Network, inputs map[app.GroupID]groupI
 	}
 	n := &Network{VPC: w.vpc.ID, Slot: w.slot, Blocks: w.vpc.Blocks()}
 	if w.vpc.DNSSupport {
-		n.DNS = reuse(old.DNS, &Zone{Names: w.names})
+		n.DNS = reuse(old.DNS, &Zone{Names: w.names}, sameZone)
 	}
-	n.Tables = each(w.tables, func(t *app.RouteTable) app.RouteTableID { return t.ID }, old.Tables, w.table)
-	n.ACLs = each(w.acls, func(a *app.NetworkACL) app.NetworkACLID { return a.ID }, old.ACLs, compileACL)
+	n.Tables = each(w.tables, func(t *app.RouteTable) app.RouteTableID { return t.ID }, old.Tables, w.table, deepEqual)
+	n.ACLs = each(w.acls, func(a *app.NetworkACL) app.NetworkACLID { return a.ID }, old.ACLs, compileACL, deepEqual)
 	n.Subnets = w.compileSubnets(old.Subnets)
-	n.Ports = each(w.interfaces, func(i *app.NetworkInterface) app.InterfaceID { return i.ID }, old.Ports, w.port)
+	n.Ports = each(w.interfaces, func(i *app.NetworkInterface) app.InterfaceID { return i.ID }, old.Ports, w.port, samePort)
 	n.NATs = w.compileNATs(n, old.NATs)
 	n.LANs = each(w.lans, func(l *app.LAN) app.LANID { return l.ID }, old.LANs, func(l *app.LAN) *LAN {
 		return &LAN{ID: l.ID, Interface: l.Interface, Via: l.Via, CIDRs: l.CIDRs}
-	})
-	n.FlowLogs = each(w.logs, func(l *app.FlowLog) app.FlowLogID { return l.ID }, old.FlowLogs, func(l *app.FlowLog) *app.FlowLog { return l })
+	}, deepEqual)
+	n.FlowLogs = each(w.logs, func(l *app.FlowLog) app.FlowLogID { return l.ID }, old.FlowLogs, func(l *app.FlowLog) *app.FlowLog { return new(*l) }, deepEqual)
 	n.Groups = make(map[app.GroupID]*Group, len(w.groups))
-	for i := range w.groups {
-		id := w.groups[i].ID
-		in := w.groupInput(id)
-		inputs[id] = in
-		if was, ok := c.inputs[id]; ok && old.Groups[id] != nil && in.equal(was) {
-			n.Groups[id] = old.Groups[id]
+	for _, g := range w.groups {
+		was, known := c.inputs[g.ID]
+		rows := w.sortedRules(g.ID)
+		if known && old.Groups[g.ID] != nil && was.isOf(rows, w.lists) {
+			n.Groups[g.ID], inputs[g.ID] = old.Groups[g.ID], was
 			continue
 		}
-		n.Groups[id] = reuse(old.Groups[id], compileGroup(id, in))
+		in := newGroupInput(rows, w.lists)
+		n.Groups[g.ID], inputs[g.ID] = compileGroup(g.ID, in), in
 	}
-	n.Members = members(n, old.Members)
+	if n.at = old.at; n.at == nil || !samePointers(n.Ports, old.Ports) {
+		n.at = addresses(n.Ports)
+	}
+	n.Members = members(n, old)
 	return n
 }
 
 // each compiles rows and keeps the pointers of those that come out the same.
-func each[K comparable, R, T any](rows []R, key func(*R) K, old map[K]*T, compile func(*R) *T) map[K]*T {
+func each[K comparable, R, T any](rows []*R, key func(*R) K, old map[K]*T, compile func(*R) *T, same func(a, b *T) bool) map[K]*T {
 	out := make(map[K]*T, len(rows))
-	for i := range rows {
-		k := key(&rows[i])
-		out[k] = reuse(old[k], compile(&rows[i]))
+	for _, r := range rows {
+		k := key(r)
+		out[k] = reuse(old[k], compile(r), same)
 	}
 	return out
 }
 
-func reuse[T any](old, made *T) *T {
-	if old != nil && reflect.DeepEqual(old, made) {
+func reuse[T any](old, made *T, same func(a, b *T) bool) *T {
+	if old != nil && same(old, made) {
 		return old
 	}
 	return made
 }
+
+// deepEqual is for what there are few of.
+func deepEqual[T any](a, b *T) bool { return reflect.DeepEqual(a, b) }
+
+func samePort(a, b *Port) bool {
+	return a.ID == b.ID && a.Kind == b.Kind && a.Subnet == b.Subnet && a.CheckSource == b.CheckSource && a.Public == b.Public &&
+		slices.Equal(a.Addresses, b.Addresses) && slices.Equal(a.Groups, b.Groups)
+}
+
+func sameZone(a, b *Zone) bool { return maps.EqualFunc(a.Names, b.Names, slices.Equal[[]netip.Addr]) }
+
+func sameMembers(a, b *Members) bool { return slices.Equal(a.Addresses, b.Addresses) }
 
 func sameNetwork(a, b *Network) bool {
 	return a.Slot == b.Slot && a.DNS == b.DNS && slices.Equal(a.Blocks, b.Blocks) && samePointers(a.Subnets, b.Subnets) && samePointers(a.Ports, b.Ports) &&
@@ -192,15 +203,7 @@ func sameNetwork(a, b *Network) bool {
 }
 
 func samePointers[K comparable, T any](a, b map[K]*T) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for k, v := range a {
-		if b[k] != v {
-			return false
-		}
-	}
-	return true
+	return maps.EqualFunc(a, b, func(x, y *T) bool { return x == y })
 }
 
 func (w *world) port(i *app.NetworkInterface) *Port {
@@ -213,24 +216,35 @@ func (w *world) port(i *app.NetworkInterface) *Port {
 // launchedPublic reports whether a private host got a public address because its subnet gives them out.
 func (w *world) launchedPublic(i *app.NetworkInterface) bool {
 	return i.Kind == app.InterfaceOfUser && strings.HasPrefix(i.Owner, "i-") &&
-		slices.ContainsFunc(w.subnets, func(s app.Subnet) bool { return s.ID == i.Subnet && s.MapPublicIP })
+		slices.ContainsFunc(w.subnets, func(s *app.Subnet) bool { return s.ID == i.Subnet && s.MapPublicIP })
+}
+
+// addresses finds ports by what they own.
+func addresses(ports map[app.InterfaceID]*Port) map[netip.Addr]*Port {
+	out := make(map[netip.Addr]*Port, len(ports))
+	for _, p := range ports {
+		for _, a := range p.Addresses {
+			out[a] = p
+		}
+	}
+	return out
 }
 
 func (w *world) compileSubnets(old map[app.SubnetID]*Subnet) map[app.SubnetID]*Subnet {
 	var main app.RouteTableID
 	tables, acls := map[app.SubnetID]app.RouteTableID{}, map[app.SubnetID]app.NetworkACLID{}
-	for i := range w.tables {
-		for _, a := range w.tables[i].Associations {
+	for _, t := range w.tables {
+		for _, a := range t.Associations {
 			if a.Main {
-				main = w.tables[i].ID
+				main = t.ID
 			} else {
-				tables[a.Subnet] = w.tables[i].ID
+				tables[a.Subnet] = t.ID
 			}
 		}
 	}
-	for i := range w.acls {
-		for _, a := range w.acls[i].Associations {
-			acls[a.Subnet] = w.acls[i].ID
+	for _, acl := range w.acls {
+		for _, a := range acl.Associations {
+			acls[a.Subnet] = acl.ID
 		}
 	}
 	return each(w.subnets, func(s *app.Subnet) app.SubnetID { return s.ID }, old, func(s *app.Subnet) *Subnet {
@@ -239,14 +253,17 @@ func (w *world) compileSubnets(old map[app.SubnetID]*Subnet) map[app.SubnetID]*S
 			table = main
 		}
 		return &Subnet{ID: s.ID, CIDR: s.CIDR, Table: table, ACL: acls[s.ID]}
-	})
+	}, func(a, b *Subnet) bool { return *a == *b })
 }
 
 // members lists the addresses that carry each group which a rule of the VPC names as peer.
-func members(n *Network, old map[app.GroupID]*Members) map[app.GroupID]*Members {
+func members(n, old *Network) map[app.GroupID]*Members {
+	if len(old.Groups) > 0 && samePointers(n.Groups, old.Groups) && samePointers(n.Ports, old.Ports) {
+		return old.Members
+	}
 	named := map[app.GroupID]*Members{}
 	for _, g := range n.Groups {
-		for _, d := range []Direction{g.Ingress, g.Egress} {
+		for _, d := range []*Direction{&g.Ingress, &g.Egress} {
 			for _, p := range d.Peers {
 				named[p.Group] = &Members{}
 			}
@@ -261,7 +278,7 @@ func members(n *Network, old map[app.GroupID]*Members) map[app.GroupID]*Members 
 	}
 	for id, m := range named {
 		slices.SortFunc(m.Addresses, netip.Addr.Compare)
-		named[id] = reuse(old[id], m)
+		named[id] = reuse(old.Members[id], m, sameMembers)
 	}
 	return named
 }

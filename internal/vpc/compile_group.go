@@ -20,22 +20,52 @@ const (
 	protocolICMPv6 = 58
 )
 
-func (w *world) groupInput(id app.GroupID) groupInput {
-	in := groupInput{rules: slices.Clone(w.rules[id])}
-	slices.SortFunc(in.rules, func(a, b app.SecurityGroupRule) int { return strings.Compare(string(a.ID), string(b.ID)) })
-	for _, r := range in.rules {
+// groupInput is everything that a group's compiled form depends on.
+type groupInput struct {
+	rules []app.SecurityGroupRule // sorted by id
+	lists map[app.PrefixListID][]app.PrefixEntry
+}
+
+// sortedRules returns the rules of a group by id.
+func (w *world) sortedRules(id app.GroupID) []*app.SecurityGroupRule {
+	rows := w.rules[id]
+	byID := func(a, b *app.SecurityGroupRule) int { return strings.Compare(string(a.ID), string(b.ID)) }
+	if !slices.IsSortedFunc(rows, byID) {
+		slices.SortFunc(rows, byID)
+	}
+	return rows
+}
+
+func newGroupInput(rows []*app.SecurityGroupRule, lists map[app.PrefixListID][]app.PrefixEntry) groupInput {
+	in := groupInput{rules: make([]app.SecurityGroupRule, len(rows))}
+	for i, r := range rows {
+		in.rules[i] = *r
 		if r.PrefixList != "" {
 			if in.lists == nil {
 				in.lists = map[app.PrefixListID][]app.PrefixEntry{}
 			}
-			in.lists[r.PrefixList] = w.lists[r.PrefixList]
+			in.lists[r.PrefixList] = lists[r.PrefixList]
 		}
 	}
 	return in
 }
 
-func (in groupInput) equal(other groupInput) bool {
-	return slices.Equal(in.rules, other.rules) && maps.EqualFunc(in.lists, other.lists, slices.Equal[[]app.PrefixEntry])
+// isOf reports whether newGroupInput would return the same.
+func (in groupInput) isOf(rows []*app.SecurityGroupRule, lists map[app.PrefixListID][]app.PrefixEntry) bool {
+	if len(in.rules) != len(rows) {
+		return false
+	}
+	for i, r := range rows {
+		if in.rules[i] != *r {
+			return false
+		}
+	}
+	for id, entries := range in.lists {
+		if !slices.Equal(entries, lists[id]) {
+			return false
+		}
+	}
+	return true
 }
 
 func compileGroup(id app.GroupID, in groupInput) *Group {
@@ -171,6 +201,9 @@ func (s span) covers(other span) bool { return s.first <= other.first && other.l
 
 // merge returns the fewest spans that cover the same numbers, sorted.
 func merge(list []span) []span {
+	if len(list) < 2 {
+		return list
+	}
 	list = slices.Clone(list)
 	slices.SortFunc(list, func(a, b span) int { return cmp.Or(cmp.Compare(a.first, b.first), cmp.Compare(a.last, b.last)) })
 	var out []span
@@ -187,47 +220,50 @@ func merge(list []span) []span {
 // block is a range of addresses with a range of ports.
 type block struct{ addresses, ports span }
 
-// disjoint cuts the blocks of one protocol at their ports, merges addresses within each piece and joins neighbouring
-// pieces that have the same addresses. Addresses with which everything is allowed are left out.
+// disjoint sweeps over the ports of one protocol's blocks, merges the addresses that are allowed at each, and joins what
+// follows with the same addresses. Addresses with which everything is allowed anyway are left out.
 func disjoint(protocol uint8, blocks []block, anywhere []span) []Box {
-	blocks = slices.DeleteFunc(slices.Clone(blocks), func(b block) bool {
-		return slices.ContainsFunc(anywhere, func(s span) bool { return s.covers(b.addresses) })
-	})
-	var cuts []uint32
+	blocks = slices.DeleteFunc(slices.Clone(blocks), func(b block) bool { return covered(anywhere, b.addresses) })
+	slices.SortFunc(blocks, func(a, b block) int { return cmp.Compare(a.ports.first, b.ports.first) })
+	cuts := make([]uint32, 0, 2*len(blocks))
 	for _, b := range blocks {
 		cuts = append(cuts, b.ports.first, b.ports.last+1)
 	}
 	slices.Sort(cuts)
 	cuts = slices.Compact(cuts)
-	type piece struct {
-		ports     span
-		addresses []span
-	}
-	var pieces []piece
+	var found []block
+	var open []block         // those with the ports that the sweep is at
+	latest := map[span]int{} // index in found, by addresses
 	for i := 0; i+1 < len(cuts); i++ {
 		ports := span{cuts[i], cuts[i+1] - 1}
-		var addresses []span
-		for _, b := range blocks {
-			if b.ports.covers(ports) {
-				addresses = append(addresses, b.addresses)
+		open = slices.DeleteFunc(open, func(b block) bool { return b.ports.last < ports.first })
+		for len(blocks) > 0 && blocks[0].ports.first == ports.first {
+			open, blocks = append(open, blocks[0]), blocks[1:]
+		}
+		addresses := make([]span, len(open))
+		for k, b := range open {
+			addresses[k] = b.addresses
+		}
+		for _, a := range merge(addresses) {
+			if k, ok := latest[a]; ok && found[k].ports.last+1 == ports.first {
+				found[k].ports.last = ports.last
+				continue
 			}
+			latest[a] = len(found)
+			found = append(found, block{a, ports})
 		}
-		if addresses = merge(addresses); len(addresses) == 0 {
-			continue
-		}
-		if k := len(pieces) - 1; k >= 0 && pieces[k].ports.last+1 == ports.first && slices.Equal(pieces[k].addresses, addresses) {
-			pieces[k].ports.last = ports.last
-			continue
-		}
-		pieces = append(pieces, piece{ports, addresses})
 	}
-	var out []Box
-	for _, p := range pieces {
-		for _, a := range p.addresses {
-			out = append(out, Box{a.addresses(), protocol, uint16(p.ports.first), uint16(p.ports.last)})
-		}
+	out := make([]Box, len(found))
+	for i, b := range found {
+		out[i] = Box{b.addresses.addresses(), protocol, uint16(b.ports.first), uint16(b.ports.last)}
 	}
 	return out
+}
+
+// covered reports whether one of the merged spans covers s.
+func covered(merged []span, s span) bool {
+	i, _ := slices.BinarySearchFunc(merged, s.last, func(m span, last uint32) int { return cmp.Compare(m.last, last) })
+	return i < len(merged) && merged[i].covers(s)
 }
 
 func number(a netip.Addr) uint32 {

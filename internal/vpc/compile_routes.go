@@ -46,19 +46,19 @@ func (w *world) route(r app.Route, to netip.Prefix) Route {
 	out := Route{CIDR: to, Kind: RouteBlackhole, Target: r.Target}
 	switch r.Kind {
 	case app.TargetIGW:
-		if slices.ContainsFunc(w.gateways, func(g app.InternetGateway) bool { return string(g.ID) == r.Target }) {
+		if slices.ContainsFunc(w.gateways, func(g *app.InternetGateway) bool { return string(g.ID) == r.Target }) {
 			out.Kind = RouteOut
 		}
 	case app.TargetNAT:
-		if slices.ContainsFunc(w.nats, func(n app.NATGateway) bool { return string(n.ID) == r.Target && n.DeletedAt.IsZero() }) {
+		if slices.ContainsFunc(w.nats, func(n *app.NATGateway) bool { return string(n.ID) == r.Target && n.DeletedAt.IsZero() }) {
 			out.Kind = RouteNAT
 		}
 	case app.TargetInterface:
-		if slices.ContainsFunc(w.interfaces, func(i app.NetworkInterface) bool { return string(i.ID) == r.Target }) {
+		if slices.ContainsFunc(w.interfaces, func(i *app.NetworkInterface) bool { return string(i.ID) == r.Target }) {
 			out.Kind = RoutePort
 		}
 	case app.TargetLAN:
-		if slices.ContainsFunc(w.lans, func(l app.LAN) bool { return string(l.ID) == r.Target }) {
+		if slices.ContainsFunc(w.lans, func(l *app.LAN) bool { return string(l.ID) == r.Target }) {
 			out.Kind = RouteLAN
 		}
 	}
@@ -72,17 +72,19 @@ func (w *world) compileNATs(n *Network, old map[app.NATGatewayID]*NAT) map[app.N
 			continue
 		}
 		made := &NAT{ID: g.ID, Address: g.PrivateIP, Port: g.Interface, Subnet: g.Subnet, Broken: broken(n, g)}
-		out[g.ID] = reuse(old[g.ID], made)
+		out[g.ID] = reuse(old[g.ID], made, func(a, b *NAT) bool { return *a == *b })
 	}
 	return out
 }
 
 // broken says why nothing gets out through a NAT gateway, "" when it works.
-func broken(n *Network, g app.NATGateway) string {
+func broken(n *Network, g *app.NATGateway) string {
 	s := n.Subnets[g.Subnet]
 	switch {
 	case !g.Public:
 		return "its connectivity is private"
+	case g.FailureCode != "":
+		return "it has failed: " + g.FailureCause
 	case s == nil:
 		return fmt.Sprintf("its subnet %s is gone", g.Subnet)
 	}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/funade/funade/internal/app"
@@ -15,26 +16,66 @@ import (
 
 // TestCompiledRulesAreTheSpecification compares the compiled rules with the rows themselves, packet by packet.
 func TestCompiledRulesAreTheSpecification(t *testing.T) {
-	allowed, probes := 0, 0
-	for seed := range uint64(60) {
-		s := vpctest.World(seed)
-		r := vpc.Compile(s)
-		checkDisjoint(t, r)
-		for _, p := range vpctest.Probes(s, seed, 200) {
-			want := vpctest.Allows(s, p)
-			got, reason := r.Allows(p)
-			if got != want {
-				t.Fatalf("world %d: %+v: the rules say %v (%+v), the rows %v", seed, p, got, reason, want)
+	for name, probes := range map[string]func(vpc.Snapshot, uint64, int) []vpc.Packet{"between hosts": vpctest.Probes, "any": vpctest.Wild} {
+		t.Run(name, func(t *testing.T) {
+			seen := map[vpc.Step]int{} // kinds of last steps
+			allowed, arrived, judged := 0, 0, 0
+			for seed := range uint64(80) {
+				s := vpctest.World(seed)
+				r := vpc.Compile(s)
+				checkDisjoint(t, r)
+				for _, p := range probes(s, seed, 200) {
+					got, reached := compare(t, s, r, p)
+					_, reason := r.Allows(p)
+					seen[vpc.Step{Kind: reason.Kind, Allowed: got}]++
+					if judged++; got {
+						allowed++
+					}
+					if reached {
+						arrived++
+					}
+				}
 			}
-			if got {
-				allowed++
+			t.Logf("%d probes, %d arrive, %d are answered; they end at %v", judged, arrived, allowed, seen)
+			if judged < 10000 || allowed < judged/15 || allowed > judged*19/20 || arrived < allowed+10 {
+				t.Error("the worlds test little")
 			}
-			probes++
+			if name != "any" {
+				return
+			}
+			for _, kind := range []vpc.StepKind{vpc.StepSource, vpc.StepResolver, vpc.StepRoute, vpc.StepEgress, vpc.StepACLOut, vpc.StepACLIn, vpc.StepIngress, vpc.StepOutside, vpc.StepAnswers} {
+				if seen[vpc.Step{Kind: kind}] < 5 {
+					t.Errorf("nearly nothing is refused at the step %s", kind)
+				}
+			}
+			if seen[vpc.Step{Kind: vpc.StepOutside, Allowed: true}] < 100 {
+				t.Error("nearly nothing gets out")
+			}
+		})
+	}
+}
+
+// compare fails unless rules, explanation and rows agree about a packet.
+func compare(t *testing.T, s vpc.Snapshot, r *vpc.Ruleset, p vpc.Packet) (allowed, arrived bool) {
+	t.Helper()
+	allowed, reason := r.Allows(p)
+	if want := vpctest.Allows(s, p); allowed != want {
+		t.Fatalf("%+v: the rules say %v (%+v), the rows %v", p, allowed, reason, want)
+	}
+	arrived, last := r.Arrives(p)
+	if want := vpctest.Arrives(s, p); arrived != want {
+		t.Fatalf("%+v alone: the rules say %v (%+v), the rows %v", p, arrived, last, want)
+	}
+	e := r.Explain(p)
+	if e.Allowed != allowed || e.Steps[len(e.Steps)-1] != reason || strings.HasPrefix(e.String(), "allowed: ") != allowed || strings.Contains(e.String(), "%!") {
+		t.Fatalf("%+v: allowed %v (%+v), explained as %+v", p, allowed, reason, e)
+	}
+	for _, step := range e.Steps[:len(e.Steps)-1] {
+		if !step.Allowed || step.Text == "" {
+			t.Fatalf("%+v: a step before the last refuses, or says nothing: %+v", p, e)
 		}
 	}
-	if allowed < probes/20 || allowed > probes*19/20 {
-		t.Errorf("%d of %d probes are allowed: the worlds test little", allowed, probes)
-	}
+	return allowed, arrived
 }
 
 func checkDisjoint(t *testing.T, r *vpc.Ruleset) {
@@ -61,40 +102,58 @@ func checkDisjoint(t *testing.T, r *vpc.Ruleset) {
 
 // TestIncrementalIsFresh changes worlds a little at a time.
 func TestIncrementalIsFresh(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(40) {
 		r := rand.New(rand.NewPCG(seed, 3))
 		s := vpctest.World(seed)
 		c := vpc.NewCompiler()
 		last := c.Compile(s)
-		if again := c.Compile(s); again != last {
-			t.Fatal("an unchanged snapshot gave another ruleset")
-		}
-		for range 20 {
-			change(r, &s)
+		for step := range 40 {
+			if again := c.Compile(s); again != last {
+				t.Fatalf("seed %d, step %d: an unchanged snapshot gave another ruleset", seed, step)
+			}
+			vpctest.Edit(r, &s)
 			got := c.Compile(s)
 			if want := vpc.Compile(s); !reflect.DeepEqual(got, want) {
-				t.Fatalf("seed %d: compiled step by step it is\n%+v\nat once\n%+v", seed, got, want)
+				t.Fatalf("seed %d, step %d: compiled step by step it is\n%+v\nat once\n%+v", seed, step, got, want)
 			}
+			checkReuse(t, last, got)
+			last = got
+		}
+		for _, p := range vpctest.Wild(s, seed, 50) {
+			compare(t, s, last, p)
 		}
 	}
 }
 
-func change(r *rand.Rand, s *vpc.Snapshot) {
-	switch r.IntN(5) {
-	case 0:
-		s.Rules = slices.Delete(slices.Clone(s.Rules), 0, min(1, len(s.Rules)-1))
-	case 1:
-		s.Interfaces = slices.Delete(slices.Clone(s.Interfaces), 0, min(1, len(s.Interfaces)-1))
-	case 2:
-		s.Rules = slices.Clone(s.Rules)
-		rule := &s.Rules[r.IntN(len(s.Rules))]
-		rule.Protocol, rule.FromPort, rule.ToPort = 6, 7, 9
-	case 3:
-		s.PrefixLists = slices.Clone(s.PrefixLists)
-		s.PrefixLists[0].Entries = append(slices.Clone(s.PrefixLists[0].Entries), app.PrefixEntry{CIDR: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 9, byte(r.IntN(250)), 0}), 24)})
-	case 4:
-		s.ACLs = slices.Clone(s.ACLs)
-		s.ACLs[0].Entries = s.ACLs[0].Entries[min(1, len(s.ACLs[0].Entries)):]
+// checkReuse holds that what has not changed has kept its pointer.
+func checkReuse(t *testing.T, before, after *vpc.Ruleset) {
+	t.Helper()
+	kept(t, "networks", before.Networks, after.Networks)
+	for id, n := range after.Networks {
+		old := before.Networks[id]
+		if old == nil || old == n {
+			continue
+		}
+		kept(t, "subnets", old.Subnets, n.Subnets)
+		kept(t, "ports", old.Ports, n.Ports)
+		kept(t, "groups", old.Groups, n.Groups)
+		kept(t, "members", old.Members, n.Members)
+		kept(t, "tables", old.Tables, n.Tables)
+		kept(t, "ACLs", old.ACLs, n.ACLs)
+		kept(t, "NATs", old.NATs, n.NATs)
+		kept(t, "LANs", old.LANs, n.LANs)
+		if old.DNS != n.DNS && reflect.DeepEqual(old.DNS, n.DNS) {
+			t.Fatalf("the zone of %s is equal and has another pointer", id)
+		}
+	}
+}
+
+func kept[K comparable, T any](t *testing.T, what string, before, after map[K]*T) {
+	t.Helper()
+	for k, v := range after {
+		if old := before[k]; old != nil && old != v && reflect.DeepEqual(old, v) {
+			t.Fatalf("%s: %v is equal and has another pointer", what, k)
+		}
 	}
 }
 
@@ -122,20 +181,49 @@ func TestOneRuleCostsItsGroup(t *testing.T) {
 	}
 }
 
+// byteSource makes the choices of a world out of a fuzzer's bytes, and when they are used up by chance.
+type byteSource struct {
+	bytes []byte
+	then  *rand.PCG
+}
+
+func (b *byteSource) Uint64() uint64 {
+	if len(b.bytes) == 0 {
+		return b.then.Uint64()
+	}
+	// The top bits decide small choices, so that every byte is one.
+	n := uint64(b.bytes[0])<<56 | b.then.Uint64()>>8
+	b.bytes = b.bytes[1:]
+	return n
+}
+
+// FuzzCompile edits a world as the bytes say, compiling it after each change, and compares all with the rows.
 func FuzzCompile(f *testing.F) {
-	f.Add(uint64(1), uint64(2))
-	f.Fuzz(func(t *testing.T, world, probes uint64) {
-		s := vpctest.World(world)
-		r := vpc.Compile(s)
-		for _, p := range vpctest.Probes(s, probes, 50) {
-			if got, reason := r.Allows(p); got != vpctest.Allows(s, p) {
-				t.Fatalf("%+v: the rules say %v: %+v", p, got, reason)
+	f.Add(uint64(1), []byte("rules, members and routes"))
+	f.Add(uint64(7), []byte{0, 255, 17, 130, 99, 3, 200, 41, 77, 250, 8, 8, 128, 64, 32})
+	f.Fuzz(func(t *testing.T, seed uint64, data []byte) {
+		source := &byteSource{data[:min(len(data), 400)], rand.NewPCG(seed, 5)}
+		r := rand.New(source)
+		s := vpctest.World(seed)
+		c := vpc.NewCompiler()
+		last := c.Compile(s)
+		for len(source.bytes) > 0 {
+			vpctest.Edit(r, &s)
+			got := c.Compile(s)
+			if want := vpc.Compile(s); !reflect.DeepEqual(got, want) {
+				t.Fatalf("compiled step by step it is\n%+v\nat once\n%+v", got, want)
 			}
+			checkReuse(t, last, got)
+			last = got
+		}
+		checkDisjoint(t, last)
+		for _, p := range append(vpctest.Wild(s, seed, 30), vpctest.Probes(s, seed, 30)...) {
+			compare(t, s, last, p)
 		}
 	})
 }
 
-// large is one VPC with 1,000 interfaces and rules in ten groups.
+// large is one VPC with 1,000 interfaces and rules in two groups.
 func large(rules int) vpc.Snapshot {
 	s := vpctest.World(1)
 	v := s.VPCs[0].ID
@@ -155,30 +243,59 @@ func large(rules int) vpc.Snapshot {
 	return s
 }
 
-func BenchmarkCompile(b *testing.B) {
+func BenchmarkCompileFresh(b *testing.B) {
+	eachSize(b, func(b *testing.B, s vpc.Snapshot) {
+		for b.Loop() {
+			vpc.Compile(s)
+		}
+	})
+}
+
+func BenchmarkCompileUnchanged(b *testing.B) {
+	eachSize(b, func(b *testing.B, s vpc.Snapshot) {
+		c := vpc.NewCompiler()
+		c.Compile(s)
+		for b.Loop() {
+			c.Compile(s)
+		}
+	})
+}
+
+func BenchmarkCompileOneRule(b *testing.B) {
+	eachSize(b, func(b *testing.B, s vpc.Snapshot) {
+		c := vpc.NewCompiler()
+		c.Compile(s)
+		for n := 0; b.Loop(); n++ {
+			s.Rules[0].FromPort, s.Rules[0].ToPort = n%60000, n%60000
+			c.Compile(s)
+		}
+	})
+}
+
+func BenchmarkCompileOneInterface(b *testing.B) {
+	eachSize(b, func(b *testing.B, s vpc.Snapshot) {
+		c := vpc.NewCompiler()
+		c.Compile(s)
+		for n := 0; b.Loop(); n++ {
+			s.Interfaces[0].Addresses = []netip.Addr{netip.AddrFrom4([4]byte{10, 1, 250, byte(n)})}
+			c.Compile(s)
+		}
+	})
+}
+
+func BenchmarkAllows(b *testing.B) {
+	eachSize(b, func(b *testing.B, s vpc.Snapshot) {
+		r := vpc.Compile(s)
+		from, to := s.Interfaces[0], s.Interfaces[1]
+		p := vpc.Packet{VPC: from.VPC, From: from.ID, Source: from.Addresses[0], Destination: to.Addresses[0], Protocol: 6, SourcePort: 40000, DestinationPort: 5432}
+		for b.Loop() {
+			r.Allows(p)
+		}
+	})
+}
+
+func eachSize(b *testing.B, run func(*testing.B, vpc.Snapshot)) {
 	for _, rules := range []int{1000, 10000} {
-		s := large(rules)
-		b.Run(fmt.Sprintf("fresh-%d", rules), func(b *testing.B) {
-			for b.Loop() {
-				vpc.Compile(s)
-			}
-		})
-		b.Run(fmt.Sprintf("unchanged-%d", rules), func(b *testing.B) {
-			c := vpc.NewCompiler()
-			c.Compile(s)
-			for b.Loop() {
-				c.Compile(s)
-			}
-		})
-		b.Run(fmt.Sprintf("one-rule-%d", rules), func(b *testing.B) {
-			c := vpc.NewCompiler()
-			c.Compile(s)
-			n := 0
-			for b.Loop() {
-				n++
-				s.Rules[0].FromPort, s.Rules[0].ToPort = n%60000, n%60000
-				c.Compile(s)
-			}
-		})
+		b.Run(fmt.Sprint(rules), func(b *testing.B) { run(b, large(rules)) })
 	}
 }

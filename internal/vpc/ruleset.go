@@ -53,6 +53,8 @@ type Network struct {
 	LANs    map[app.LANID]*LAN
 	// FlowLogs of the VPC, its subnets and interfaces.
 	FlowLogs map[app.FlowLogID]*app.FlowLog
+	// at are the ports by address; nil = nobody has worked it out.
+	at map[netip.Addr]*Port
 }
 
 // Zone is what the VPC's own resolver knows.
@@ -85,7 +87,8 @@ type Group struct {
 	Ingress, Egress Direction
 }
 
-// Direction holds what a group allows one way. Boxes are disjoint, merged and sorted; IPv6 rules compile to nothing.
+// Direction holds what a group allows one way. Ranges and boxes are disjoint, merged and sorted; IPv6 rules compile to
+// nothing.
 type Direction struct {
 	// Any are address ranges with which everything is allowed.
 	Any []Range
@@ -152,8 +155,8 @@ type Route struct {
 	Target string
 }
 
-// ACL is a network ACL; nil lists allow everything (that is what the default ACL compiles to). Entries are IPv4, in order;
-// what none matches is denied.
+// ACL is a network ACL. Entries are IPv4, in the order of their numbers; the first that matches decides, and what none
+// matches is denied.
 type ACL struct {
 	ID              app.NetworkACLID
 	Ingress, Egress []app.ACLEntry

@@ -1,5 +1,5 @@
-// Package vpctest judges packets by the rows alone, makes seeded worlds of private networks and probes at the edges of
-// their rules. It shares no code with the compiler: tests compare the two, and both with real packets.
+// Package vpctest judges packets by the rows alone, makes seeded worlds of private networks, changes them, and probes the
+// edges of their rules. It shares no code with the compiler: tests compare the two, and both with real packets.
 package vpctest
 
 import (
@@ -10,48 +10,70 @@ import (
 	"github.com/funade/funade/internal/vpc"
 )
 
-// Allows is the specification: whether a connection that begins with a packet works inside one VPC.
+// Allows is the specification: whether a connection that begins with a packet works, answers included.
 func Allows(s vpc.Snapshot, p vpc.Packet) bool {
-	sender, receiver := portOf(s, p.VPC, p.Source), portOf(s, p.VPC, p.Destination)
-	if sender == nil || receiver == nil || sender.ID != p.From {
-		return false
+	from := find(s.Interfaces, func(i app.NetworkInterface) bool { return i.ID == p.From })
+	if !Arrives(s, p) || p.Destination == resolver(s, p.VPC) || slices.Contains(from.Addresses, p.Destination) {
+		return Arrives(s, p)
 	}
-	if !groupsAllow(s, sender, true, p, p.Destination) || !groupsAllow(s, receiver, false, p, p.Source) {
-		return false
-	}
-	if sender.Subnet == receiver.Subnet {
-		return true
-	}
-	answer := p
-	answer.Source, answer.Destination, answer.SourcePort, answer.DestinationPort = p.Destination, p.Source, p.DestinationPort, p.SourcePort
-	if p.Protocol == 1 {
-		answer.DestinationPort = 0 // an echo reply; other messages have no answer
-	}
-	noAnswer := p.Protocol == 1 && p.DestinationPort>>8 != 8
-	return aclAllows(s, sender, true, p, p.Destination) && aclAllows(s, receiver, false, p, p.Source) &&
-		(noAnswer || aclAllows(s, receiver, true, answer, answer.Destination) && aclAllows(s, sender, false, answer, answer.Source))
-}
-
-func portOf(s vpc.Snapshot, v app.VPCID, a netip.Addr) *app.NetworkInterface {
-	for i := range s.Interfaces {
-		if s.Interfaces[i].VPC == v && slices.Contains(s.Interfaces[i].Addresses, a) {
-			return &s.Interfaces[i]
+	to, _ := way(s, from, p.Destination)
+	if to != nil {
+		if back, _ := way(s, to, p.Source); back == nil || back.ID != from.ID {
+			return false
+		}
+		if to.Subnet == from.Subnet {
+			return true
 		}
 	}
-	return nil
+	first, last := p.SourcePort, p.SourcePort
+	if first == 0 && (p.Protocol == 6 || p.Protocol == 17) {
+		first, last = 32768, 60999 // what Linux takes
+	}
+	for port := int(first); port <= int(last); port++ {
+		answer := vpc.Packet{Protocol: p.Protocol, DestinationPort: uint16(port)}
+		if p.Protocol == 1 { // type 8 is answered by 0, the others by the next type
+			answer.DestinationPort = map[uint16]uint16{8: 0, 13: 14, 15: 16, 17: 18}[p.DestinationPort>>8] << 8
+		}
+		if to != nil && !aclAllows(s, to, true, answer, p.Source) || !aclAllows(s, from, false, answer, p.Destination) {
+			return false
+		}
+	}
+	return true
+}
+
+// Arrives is the specification for the packet alone.
+func Arrives(s vpc.Snapshot, p vpc.Packet) bool {
+	from := find(s.Interfaces, func(i app.NetworkInterface) bool { return i.ID == p.From && i.VPC == p.VPC })
+	if _, programmed := s.Slots[p.VPC]; !programmed || from == nil || from.SourceDestCheck && !slices.Contains(from.Addresses, p.Source) {
+		return false
+	}
+	if p.Destination == resolver(s, p.VPC) { // not filtered
+		v := find(s.VPCs, func(v app.VPC) bool { return v.ID == p.VPC })
+		return v.DNSSupport && (p.Protocol == 6 || p.Protocol == 17) && p.DestinationPort == 53
+	}
+	if slices.Contains(from.Addresses, p.Destination) {
+		return true
+	}
+	if p.Protocol == 1 && !slices.Contains([]uint16{8, 13, 15, 17}, p.DestinationPort>>8) || !groupsAllow(s, from, true, p, p.Destination) {
+		return false
+	}
+	to, out := way(s, from, p.Destination)
+	if to == nil {
+		return out && aclAllows(s, from, true, p, p.Destination)
+	}
+	return groupsAllow(s, to, false, p, p.Source) && (to.Subnet == from.Subnet || aclAllows(s, from, true, p, p.Destination) && aclAllows(s, to, false, p, p.Source))
 }
 
 func groupsAllow(s vpc.Snapshot, ni *app.NetworkInterface, egress bool, p vpc.Packet, far netip.Addr) bool {
 	return slices.ContainsFunc(s.Rules, func(r app.SecurityGroupRule) bool {
-		if r.Egress != egress || !slices.Contains(ni.Groups, r.Group) || !matches(r.Protocol, r.FromPort, r.ToPort, p) {
+		if r.Egress != egress || r.Protocol == 58 || !slices.Contains(ni.Groups, r.Group) || // ICMPv6 is of IPv6
+			!matches(r.Protocol, r.FromPort, r.ToPort, p) {
 			return false
 		}
 		if peer := portOf(s, ni.VPC, far); r.Peer != "" {
 			return peer != nil && slices.Contains(peer.Groups, r.Peer)
 		}
-		return r.CIDR.Contains(far) || slices.ContainsFunc(s.PrefixLists, func(l app.PrefixList) bool {
-			return l.ID == r.PrefixList && slices.ContainsFunc(l.Entries, func(e app.PrefixEntry) bool { return e.CIDR.Contains(far) })
-		})
+		return r.CIDR.Contains(far) || listed(s, r.PrefixList, far) >= 0
 	})
 }
 
@@ -81,4 +103,28 @@ func matches(protocol, from, to int, p vpc.Packet) bool {
 		return (from < 0 || from == port>>8) && (from < 0 || to < 0 || to == port&255)
 	}
 	return true
+}
+
+func find[T any](rows []T, is func(T) bool) *T {
+	if i := slices.IndexFunc(rows, is); i >= 0 {
+		return &rows[i]
+	}
+	return nil
+}
+
+func portOf(s vpc.Snapshot, v app.VPCID, a netip.Addr) *app.NetworkInterface {
+	return find(s.Interfaces, func(i app.NetworkInterface) bool { return i.VPC == v && slices.Contains(i.Addresses, a) })
+}
+
+// listed returns the length of the longest prefix in a list that has an address, -1 = none has.
+func listed(s vpc.Snapshot, id app.PrefixListID, a netip.Addr) int {
+	longest := -1
+	if l := find(s.PrefixLists, func(l app.PrefixList) bool { return l.ID == id }); l != nil {
+		for _, e := range l.Entries {
+			if e.CIDR.Contains(a) {
+				longest = max(longest, e.CIDR.Bits())
+			}
+		}
+	}
+	return longest
 }

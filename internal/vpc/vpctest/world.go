@@ -4,13 +4,16 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"slices"
+	"time"
 
 	"github.com/funade/funade/internal/app"
 	"github.com/funade/funade/internal/vpc"
 )
 
-var scope = app.Scope{Account: "000000000000", Region: "us-east-1"}
+var (
+	scope    = app.Scope{Account: "000000000000", Region: "us-east-1"}
+	anywhere = netip.MustParsePrefix("0.0.0.0/0")
+)
 
 // world grows a snapshot from a seed.
 type world struct {
@@ -19,11 +22,13 @@ type world struct {
 	count map[string]int
 }
 
-// World returns two or three VPCs with the same blocks and partly the same addresses, subnets with and without ACLs of their
-// own, groups that name each other, themselves, blocks and prefix lists, and interfaces with several groups and addresses.
+// World returns two or three VPCs with the same blocks and partly the same addresses: subnets with ACLs and route tables,
+// some of their own; groups that name each other, themselves, blocks of both families and prefix lists; interfaces with
+// several groups and addresses; gateways, NAT gateways and attached networks, some of which are gone or lead nowhere.
+// The interfaces of private hosts (Kind InterfaceOfUser) have a MAC and an owner.
 func World(seed uint64) vpc.Snapshot {
 	w := &world{Rand: rand.New(rand.NewPCG(seed, 7)), count: map[string]int{}}
-	w.s.Slots = map[app.VPCID]int{}
+	w.s.Slots, w.s.Names = map[app.VPCID]int{}, map[app.VPCID]map[string][]netip.Addr{}
 	for n := range 2 + w.IntN(2) {
 		w.vpc(n)
 	}
@@ -37,14 +42,19 @@ func (w *world) id(prefix string) string {
 }
 
 func (w *world) vpc(slot int) {
-	v := app.VPC{ID: app.VPCID(w.id("vpc")), Scope: scope, CIDR: netip.MustParsePrefix("10.1.0.0/16"), DNSSupport: true}
+	v := app.VPC{ID: app.VPCID(w.id("vpc")), Scope: scope, CIDR: netip.MustParsePrefix("10.1.0.0/16"), DNSSupport: w.IntN(4) > 0}
+	if w.IntN(2) == 0 {
+		v.Secondary = []app.CIDRAssociation{{ID: app.AssociationID(w.id("vpc-cidr-assoc")), CIDR: netip.MustParsePrefix("10.9.0.0/24")}}
+	}
 	w.s.VPCs = append(w.s.VPCs, v)
 	w.s.Slots[v.ID] = slot
-	table := app.RouteTable{ID: app.RouteTableID(w.id("rtb")), Scope: scope, VPC: v.ID, Associations: []app.TableAssociation{{ID: "rtbassoc-1", Main: true}}}
-	w.s.RouteTables = append(w.s.RouteTables, table)
 	var subnets []app.Subnet
 	for n := range 2 + w.IntN(2) {
-		sub := app.Subnet{ID: app.SubnetID(w.id("subnet")), Scope: scope, VPC: v.ID, CIDR: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 1, byte(n), 0}), 24)}
+		block := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 1, byte(n), 0}), 24)
+		if n == 2 && len(v.Secondary) > 0 {
+			block = v.Secondary[0].CIDR
+		}
+		sub := app.Subnet{ID: app.SubnetID(w.id("subnet")), Scope: scope, VPC: v.ID, CIDR: block, MapPublicIP: w.IntN(3) == 0}
 		subnets = append(subnets, sub)
 		w.acl(v.ID, sub.ID)
 	}
@@ -60,18 +70,27 @@ func (w *world) vpc(slot int) {
 		w.s.Groups = append(w.s.Groups, app.SecurityGroup{ID: groups[len(groups)-1], Scope: scope, VPC: v.ID})
 	}
 	for _, g := range groups {
+		if w.IntN(2) == 0 { // as new groups have it
+			w.s.Rules = append(w.s.Rules, app.SecurityGroupRule{
+				ID: app.RuleID(w.id("sgr")), Scope: scope, Group: g, Egress: true, Protocol: -1, FromPort: -1, ToPort: -1, CIDR: anywhere,
+			})
+		}
 		for range 1 + w.IntN(6) {
-			w.rule(g, groups, list.ID)
+			w.s.Rules = append(w.s.Rules, w.rule(g, groups, list.ID))
 		}
 	}
 	w.interfaces(v.ID, subnets, groups)
+	w.routes(v.ID, subnets, list.ID)
 }
 
 func (w *world) interfaces(v app.VPCID, subnets []app.Subnet, groups []app.GroupID) {
 	next := map[app.SubnetID]byte{}
 	for range 4 + w.IntN(4) {
 		sub := subnets[w.IntN(len(subnets))]
-		ni := app.NetworkInterface{ID: app.InterfaceID(w.id("eni")), Scope: scope, Kind: app.InterfaceOfUser, VPC: v, Subnet: sub.ID, SourceDestCheck: true}
+		ni := app.NetworkInterface{
+			ID: app.InterfaceID(w.id("eni")), Scope: scope, Kind: app.InterfaceOfUser, VPC: v, Subnet: sub.ID, SourceDestCheck: w.IntN(6) > 0,
+			MAC: fmt.Sprintf("02:dd:00:00:00:%02x", w.count["eni"]), Owner: w.id("i"),
+		}
 		for range 1 + w.IntN(5)/4 {
 			b := sub.CIDR.Addr().As4()
 			b[3] = 4 + next[sub.ID]
@@ -80,6 +99,9 @@ func (w *world) interfaces(v app.VPCID, subnets []app.Subnet, groups []app.Group
 		}
 		for _, n := range w.Perm(len(groups))[:1+w.IntN(3)] {
 			ni.Groups = append(ni.Groups, groups[n])
+		}
+		if w.IntN(5) == 0 {
+			w.s.ElasticIPs = append(w.s.ElasticIPs, app.ElasticIP{ID: app.AllocationID(w.id("eipalloc")), Scope: scope, Interface: ni.ID, Private: ni.Addresses[0]})
 		}
 		w.s.Interfaces = append(w.s.Interfaces, ni)
 	}
@@ -93,7 +115,7 @@ func (w *world) prefix() netip.Prefix {
 
 // traffic is a protocol with ports, ICMP types or nothing.
 func (w *world) traffic() (protocol, from, to int) {
-	switch w.IntN(8) {
+	switch w.IntN(9) {
 	case 0:
 		return -1, -1, -1
 	case 1:
@@ -101,24 +123,28 @@ func (w *world) traffic() (protocol, from, to int) {
 	case 2:
 		return 1, []int{8, 8, 3, 13}[w.IntN(4)], w.IntN(3) - 1
 	case 3:
-		return 47, -1, -1
+		return []int{47, 58}[w.IntN(2)], -1, -1
+	case 4:
+		return []int{6, 17}[w.IntN(2)], []int{-1, 0}[w.IntN(2)], 65535
 	}
-	low := []int{1, 22, 80, 443, 1000, 5432, 8080, 65000}[w.IntN(8)]
-	return []int{6, 6, 17}[w.IntN(3)], low, min(65535, low+[]int{0, 0, 1, 10, 1000}[w.IntN(5)])
+	low := []int{1, 22, 80, 1000, 1010, 5432, 8080, 9080, 32768}[w.IntN(9)] // where some end, others begin
+	return []int{6, 6, 17}[w.IntN(3)], low, min(65535, low+[]int{0, 0, 1, 10, 1000, 40000}[w.IntN(6)])
 }
 
-func (w *world) rule(g app.GroupID, groups []app.GroupID, list app.PrefixListID) {
+func (w *world) rule(g app.GroupID, groups []app.GroupID, list app.PrefixListID) app.SecurityGroupRule {
 	r := app.SecurityGroupRule{ID: app.RuleID(w.id("sgr")), Scope: scope, Group: g, Egress: w.IntN(2) == 0}
 	r.Protocol, r.FromPort, r.ToPort = w.traffic()
-	switch w.IntN(5) {
-	case 0:
+	switch w.IntN(11) {
+	case 0, 1:
 		r.PrefixList = list
-	case 1, 2:
+	case 2, 3, 4, 5:
 		r.Peer = groups[w.IntN(len(groups))]
+	case 6:
+		r.CIDR = netip.MustParsePrefix("::/0")
 	default:
 		r.CIDR = w.prefix()
 	}
-	w.s.Rules = append(w.s.Rules, r)
+	return r
 }
 
 func (w *world) acl(v app.VPCID, subnet app.SubnetID) {
@@ -133,51 +159,55 @@ func (w *world) acl(v app.VPCID, subnet app.SubnetID) {
 				number += 10
 			}
 		}
-		every := netip.MustParsePrefix("0.0.0.0/0")
-		a.Entries = append(a.Entries, app.ACLEntry{Number: number, Egress: egress, Allow: true, Protocol: -1, CIDR: every},
-			app.ACLEntry{Number: 32767, Egress: egress, Protocol: -1, CIDR: every})
+		a.Entries = append(a.Entries, app.ACLEntry{Number: number, Egress: egress, Allow: true, Protocol: -1, CIDR: anywhere, FromPort: -1, ToPort: -1},
+			app.ACLEntry{Number: 32767, Egress: egress, Protocol: -1, CIDR: anywhere, FromPort: -1, ToPort: -1})
 	}
 	w.s.ACLs = append(w.s.ACLs, a)
 }
 
-// Probes returns n packets between interfaces of the world, most of them at the edge of a rule: its first and last port or
-// one beyond.
-func Probes(s vpc.Snapshot, seed uint64, n int) []vpc.Packet {
-	r := rand.New(rand.NewPCG(seed, 11))
-	out := make([]vpc.Packet, 0, n)
-	for len(out) < n {
-		from, to := s.Interfaces[r.IntN(len(s.Interfaces))], s.Interfaces[r.IntN(len(s.Interfaces))]
-		if from.VPC != to.VPC || from.ID == to.ID {
-			continue
-		}
-		p := vpc.Packet{
-			VPC: from.VPC, From: from.ID, Source: from.Addresses[r.IntN(len(from.Addresses))],
-			Destination: to.Addresses[r.IntN(len(to.Addresses))], SourcePort: uint16(32768 + r.IntN(20000)),
-		}
-		rules := slices.DeleteFunc(slices.Clone(s.Rules), func(x app.SecurityGroupRule) bool {
-			return !slices.Contains(from.Groups, x.Group) && !slices.Contains(to.Groups, x.Group)
-		})
-		p.Protocol, p.DestinationPort = uint8([]int{6, 17, 1, 47}[r.IntN(4)]), uint16(r.IntN(65536))
-		if len(rules) > 0 && r.IntN(5) > 0 {
-			edge(r, &p, rules[r.IntN(len(rules))])
-		}
-		if p.Protocol == 1 { // a type that a host can send, and sees answered
-			p.DestinationPort, p.SourcePort = 8<<8, 0
-		}
-		if p.Protocol == 47 {
-			p.DestinationPort, p.SourcePort = 0, 0
-		}
-		out = append(out, p)
+// routes adds a main table, one of the first subnet's own, and what their routes lead to.
+func (w *world) routes(v app.VPCID, subnets []app.Subnet, list app.PrefixListID) {
+	igw := app.InternetGateway{ID: app.IGWID(w.id("igw")), Scope: scope}
+	if w.IntN(4) > 0 {
+		igw.VPC = v
 	}
-	return out
-}
-
-func edge(r *rand.Rand, p *vpc.Packet, rule app.SecurityGroupRule) {
-	if rule.Protocol > 0 {
-		p.Protocol = uint8(rule.Protocol)
+	w.s.Gateways = append(w.s.Gateways, igw)
+	at := subnets[0]
+	b := at.CIDR.Addr().As4()
+	b[3] = 200
+	nat := app.NATGateway{ID: app.NATGatewayID(w.id("nat")), Scope: scope, VPC: v, Subnet: at.ID, Public: w.IntN(4) > 0, Interface: app.InterfaceID(w.id("eni")), PrivateIP: netip.AddrFrom4(b)}
+	w.s.Interfaces = append(w.s.Interfaces, app.NetworkInterface{
+		ID: nat.Interface, Scope: scope, Kind: app.InterfaceOfNAT, VPC: v, Subnet: at.ID, Addresses: []netip.Addr{nat.PrivateIP}, Owner: string(nat.ID), MAC: "02:dd:00:00:01:01",
+	})
+	if w.IntN(6) == 0 {
+		nat.DeletedAt = time.Unix(1, 0).UTC()
 	}
-	if rule.Protocol == 6 || rule.Protocol == 17 {
-		port := []int{rule.FromPort, rule.ToPort, rule.FromPort - 1, rule.ToPort + 1}[r.IntN(4)]
-		p.DestinationPort = uint16(min(max(port, 1), 65535))
+	w.s.NATs = append(w.s.NATs, nat)
+	lan := app.LAN{ID: app.LANID(w.id("lan")), Scope: scope, VPC: v, Interface: "eth1", CIDRs: []netip.Prefix{netip.MustParsePrefix("172.20.4.0/24")}}
+	w.s.LANs = append(w.s.LANs, lan)
+	targets := []app.Route{
+		{Kind: app.TargetIGW, Target: string(igw.ID)}, {Kind: app.TargetNAT, Target: string(nat.ID)}, {Kind: app.TargetLAN, Target: string(lan.ID)},
+		{Kind: app.TargetInterface, Target: string(w.s.Interfaces[len(w.s.Interfaces)-2].ID)}, {Kind: app.TargetInterface, Target: "eni-00000000000000fff"},
+	}
+	for n, association := range []app.TableAssociation{{Main: true}, {Subnet: at.ID}} {
+		table := app.RouteTable{ID: app.RouteTableID(w.id("rtb")), Scope: scope, VPC: v, Routes: []app.Route{{CIDR: netip.MustParsePrefix("10.1.0.0/16"), Kind: app.TargetLocal}}}
+		association.ID = app.AssociationID(w.id("rtbassoc"))
+		table.Associations = []app.TableAssociation{association}
+		for i, destination := range []string{"0.0.0.0/0", "172.20.0.0/16", "172.20.4.128/25", "198.51.100.0/24", "10.1.1.8/29", "list"} {
+			if w.IntN(3) == 0 || i > 3 && w.IntN(3) > 0 {
+				continue
+			}
+			r := targets[w.IntN(len(targets))]
+			if i == 0 && n == 1 {
+				r = targets[0] // what the NAT gateway needs
+			}
+			if r.Origin = "CreateRoute"; destination == "list" {
+				r.PrefixList = list
+			} else {
+				r.CIDR = netip.MustParsePrefix(destination)
+			}
+			table.Routes = append(table.Routes, r)
+		}
+		w.s.RouteTables = append(w.s.RouteTables, table)
 	}
 }

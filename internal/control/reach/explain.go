@@ -72,6 +72,7 @@ func (r *Reach) Explain(ctx context.Context, scope app.Scope, in ExplainInput) (
 		out.Explanation = vpc.Compile(s).Explain(vpc.Packet{
 			VPC: from.vpc.ID, From: from.port, Source: out.Source, Destination: at.address, Protocol: p.number, DestinationPort: p.first,
 		})
+		out.Explanation = r.beyond(out.Explanation, at.address, p)
 		out.Steps = append(notes, out.Steps...)
 		return nil
 	})
@@ -320,6 +321,30 @@ const (
 func decision(kind vpc.StepKind, allowed bool, resource, format string, args ...any) vpc.Explanation {
 	return vpc.Explanation{Allowed: allowed, Steps: []vpc.Step{{Kind: kind, Allowed: allowed, Text: fmt.Sprintf(format, args...), Resource: resource}}}
 }
+
+// beyond judges what leaves a VPC for the outside once more: this machine does not let out everything that the VPC does.
+func (r *Reach) beyond(e vpc.Explanation, to netip.Addr, p probe) vpc.Explanation {
+	last := e.Steps[len(e.Steps)-1]
+	if !e.Allowed || last.Kind != vpc.StepOutside || strings.HasPrefix(last.Resource, "lan-") {
+		return e
+	}
+	contains := func(x netip.Prefix) bool { return x.Contains(to) }
+	door := sharedRange.Contains(to) && p.name == "tcp" && (p.port == 80 || p.port == 443) // perhaps
+	var why string
+	switch {
+	case slices.ContainsFunc(vpc.NeverReachable, contains):
+		why = "its own, link-local or reserved"
+	case door || !slices.ContainsFunc(vpc.PrivateRanges, contains) || slices.ContainsFunc(r.cfg.EgressAllow, contains):
+		return e
+	default:
+		why = "private; attach the network that it is in to the VPC (funade vpc attach), or open the range with --default-egress-allow"
+	}
+	text := fmt.Sprintf("this machine lets nothing out to %s: it is %s", to, why)
+	return vpc.Explanation{Steps: append(e.Steps, vpc.Step{Kind: vpc.StepOutside, Text: text, Resource: last.Resource})}
+}
+
+// sharedRange has the front door's address as instances see it.
+var sharedRange = netip.MustParsePrefix("100.64.0.0/10")
 
 // defaultEgress judges packets of a service with EgressType DEFAULT, which go straight to the outside.
 func (r *Reach) defaultEgress(to place) vpc.Explanation {

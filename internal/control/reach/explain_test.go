@@ -1,6 +1,7 @@
 package reach
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -121,6 +122,38 @@ func TestOtherVPC(t *testing.T) {
 	e := b.explain(ExplainInput{Source: "shop", Destination: string(hostB), Protocol: "icmp"})
 	if e.Allowed || !strings.Contains(e.String(), "VPCs never meet") {
 		t.Errorf("got %s", e)
+	}
+}
+
+// TestBeyondTheVPC: what a NAT gateway lets out of a VPC, this machine may not.
+func TestBeyondTheVPC(t *testing.T) {
+	b := newBench(t, "10.7.0.0/16")
+	b.putApp()
+	b.update(func(tx *store.Tx) {
+		const igw, nat, lan = "igw-00000000000000001", "nat-00000000000000001", "lan-00000000000000001"
+		anywhere := netip.MustParsePrefix("0.0.0.0/0")
+		store.Control.InternetGateways.Put(tx, app.InternetGateway{ID: igw, Scope: scope, VPC: vpcA})
+		store.Control.NATGateways.Put(tx, app.NATGateway{ID: nat, Scope: scope, VPC: vpcA, Subnet: privateNet, Public: true, PrivateIP: addr("192.168.3.9")})
+		store.Control.LANs.Put(tx, app.LAN{ID: lan, Scope: scope, VPC: vpcA, CIDRs: []netip.Prefix{netip.MustParsePrefix("10.8.0.0/16")}})
+		store.Control.RouteTables.Put(tx, app.RouteTable{
+			ID: "rtb-00000000000000003", Scope: scope, VPC: vpcA, Associations: []app.TableAssociation{{ID: "rtbassoc-3", Subnet: privateNet}},
+			Routes: []app.Route{{CIDR: anywhere, Kind: app.TargetIGW, Target: igw}},
+		})
+		store.Control.RouteTables.Put(tx, app.RouteTable{
+			ID: "rtb-00000000000000001", Scope: scope, VPC: vpcA, Associations: []app.TableAssociation{{ID: "rtbassoc-1", Subnet: connectorNet}},
+			Routes: []app.Route{{CIDR: anywhere, Kind: app.TargetNAT, Target: nat}, {CIDR: netip.MustParsePrefix("10.8.0.0/16"), Kind: app.TargetLAN, Target: lan}},
+		})
+	})
+	for to, want := range map[string]string{
+		"198.51.100.7:443": "", "10.7.1.1:443": "", "10.8.1.1:443": "", "100.64.0.3:443": "",
+		"10.9.8.7:443":       "this machine lets nothing out to 10.9.8.7: it is private",
+		"100.64.0.3:22":      "it is private",
+		"169.254.169.254:80": "this machine lets nothing out to 169.254.169.254: it is its own, link-local or reserved",
+	} {
+		e := b.explain(ExplainInput{Source: "shop", Destination: to})
+		if e.Allowed != (want == "") || !strings.Contains(e.String(), want) {
+			t.Errorf("%s: %s", to, e)
+		}
 	}
 }
 

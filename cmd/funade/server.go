@@ -70,6 +70,8 @@ const (
 	internalDomain = "apps.internal"
 	// caDir is the certificate authority's folder in the data directory.
 	caDir = "ca"
+	// volumesDir is the folder of private hosts' volumes in the data directory.
+	volumesDir = "volumes"
 )
 
 // daemon is everything that one server consists of, in the order in which it is made.
@@ -260,7 +262,8 @@ func (d *daemon) openStore(context.Context) error {
 		RegistryHosts: d.registryHosts(), Quotas: control.Quotas{Services: d.config.MaxServices},
 	})
 	d.ec2 = controlec2.New(d.store, controlec2.Config{
-		Report: func(err error) { slog.Error("keeper's pass failed", "error", err) },
+		RegistryHosts: d.registryHosts(),
+		Report:        func(err error) { slog.Error("keeper's pass failed", "error", err) },
 	})
 	return nil
 }
@@ -389,10 +392,11 @@ func (d *daemon) converge(ctx context.Context) {
 	})
 	instances = converge.NewInstances(converge.InstancesConfig{
 		Store: d.store, Engine: d.engine, Files: logFiles{d.engine}, Logs: follower{d.collector}, Tail: tail,
-		Attachment: network.Attachment, UIDBase: uidBase, CABundle: d.bundle(), Now: time.Now, Attached: attached,
+		Attachment: network.Attachment, UIDBase: uidBase, CABundle: d.bundle(), VolumesDir: d.path(volumesDir), Now: time.Now, Attached: attached,
 	})
 	checks := converge.NewHealth(d.store, d.network, time.Now)
 	d.prober = health.New(health.Config{Dial: d.network.Dial, Report: checks.Report})
+	volumes := converge.NewVolumes(d.store, d.path(volumesDir))
 	images := converge.NewImages(d.store, d.engine, d.reference, time.Now)
 	events := converge.NewEvents(d.store, eventSink{d.logs, d.control.LogGroups()})
 	retention := converge.NewRetention(logKeeper{d.logs, d.control.LogGroups()}, time.Now)
@@ -407,6 +411,7 @@ func (d *daemon) converge(ctx context.Context) {
 		func() { network.Run(ctx) },
 		func() { d.flows.run(ctx, d.logs, d.control.LogGroups()) },
 		func() { instances.Run(ctx) },
+		func() { volumes.Run(ctx) },
 		func() { checks.Run(ctx, d.prober) },
 		func() { routes.Run(ctx) },
 		func() { events.Run(ctx) },
@@ -505,7 +510,7 @@ func (d *daemon) apiHandler() (http.Handler, error) {
 		},
 	},
 		wire.Registration{Service: apiapprunner.Descriptor, Handler: apprunner.New(d.control, d.config.Domain)},
-		wire.Registration{Service: apiec2.Descriptor, Handler: serverec2.New(d.ec2)},
+		wire.Registration{Service: apiec2.Descriptor, Handler: serverec2.New(d.ec2, d.logs)},
 		wire.Registration{Service: apiecr.Descriptor, Handler: ecr.New(d.control, d.tokens, ecrManifests{d.registry}, d.apiURL.String())},
 		wire.Registration{Service: apiecrpublic.Descriptor, Handler: ecrpublic.New(d.tokens)},
 		wire.Registration{Service: apilogs.Descriptor, Handler: serverlogs.New(d.control, d.logs, time.Now)},

@@ -22,8 +22,10 @@ type Host struct {
 	Scope       Scope
 	Reservation string // r-
 	LaunchIndex int
-	// Image is what the caller wrote: an image reference or an ami- alias.
-	Image        string
+	// Image is what the caller wrote, an image reference or an ami- alias; Reference is the image reference that it means.
+	Image, Reference string
+	// Asked counts the requests for the image: a start after a failure asks anew.
+	Asked        int
 	InstanceType string
 	// CPU (1/1024 of a core) and Memory (MiB) are what the type means.
 	CPU, Memory int
@@ -58,18 +60,34 @@ func (h *Host) LogGroup() LogGroupKey {
 	return LogGroupKey{h.Scope, "/aws/ec2/instance/" + string(h.ID)}
 }
 
+// Console is the stream of what its container writes.
+func (h *Host) Console() LogStreamKey { return LogStreamKey{h.LogGroup(), "console"} }
+
+// ImageKey is under which the host's image is asked for and answered.
+func (h *Host) ImageKey() RevisionKey {
+	return RevisionKey{Service: ServiceID(h.ID), Number: RevisionNumber(h.Asked)}
+}
+
 // Volume is a folder on this machine that outlives the host it is attached to; control is its only writer.
 type Volume struct {
 	ID    VolumeID
 	Scope Scope
 	// Name is the value of the tag funade:volume, unique in its scope; "" = none.
-	Name   string
-	Zone   string
-	Size   int // GiB, shown only
-	Type   string
-	Host   HostID // "" = available
-	Device string
+	Name string
+	Zone string
+	// Host has it, "" = available. The host that is to have it next lists it in its Volumes already.
+	Host       HostID
+	Device     string
+	AttachedAt time.Time
+	// DeleteOnTermination: it is removed a while after its host, not never.
+	DeleteOnTermination bool
 	// DeleteAfter is when an unattached volume is removed; zero = never.
 	DeleteAfter time.Time
-	CreatedAt   time.Time
+	// Attributes that are kept and shown.
+	Size             int // GiB
+	Type             string
+	IOPS, Throughput int
+	Encrypted        bool
+	KMSKey           string
+	CreatedAt        time.Time
 }

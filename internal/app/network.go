@@ -167,7 +167,9 @@ type ElasticIP struct {
 	// Private is the address of Interface that it stands for.
 	Private     netip.Addr
 	Association AssociationID
-	CreatedAt   time.Time
+	// Launched: a host got it at its launch. The account does not hold it, and it goes when it is unmapped.
+	Launched  bool
+	CreatedAt time.Time
 }
 
 // NetworkACL is a stateless, numbered list of rules for subnets.

@@ -89,7 +89,7 @@ func (w *world) boot() {
 	w.network = NewNetwork(w.store, w.plane, vpc.InstallRules{}, 4, func(app.AccountID) uint32 { return 0 }, attached)
 	w.Instances = NewInstances(InstancesConfig{
 		Store: w.store, Engine: w.engine, Files: w.logs, Logs: w.logs, Tail: tail, Attachment: w.network.Attachment,
-		UIDBase: func(app.AccountID) uint32 { return 0 }, CABundle: "/ca.pem", Now: time.Now, Attached: attached,
+		UIDBase: func(app.AccountID) uint32 { return 0 }, CABundle: "/ca.pem", VolumesDir: "/volumes", Now: time.Now, Attached: attached,
 	})
 	w.logs.done = w.Instances.LogDone
 	checks := NewHealth(w.store, portsOf{w}, time.Now)

@@ -57,7 +57,9 @@ type InstancesConfig struct {
 	UIDBase    func(app.AccountID) uint32
 	// CABundle is the file that instances get as their CA bundle.
 	CABundle string
-	Now      func() time.Time
+	// VolumesDir holds a folder for each volume of private hosts, named by its id.
+	VolumesDir string
+	Now        func() time.Time
 	// Attached is set by the network converger after each attachment.
 	Attached Poke
 }
@@ -125,14 +127,15 @@ type view struct {
 	container *engine.Status
 	settings  app.ServiceSettings
 	// host is set instead of service and revision when it is the container of a private host; image is its digest.
-	host  *app.Host
-	image app.Digest
+	host     *app.Host
+	hostname string
+	image    app.Digest
 }
 
 // log is where the instance's output goes.
 func (v view) log() app.LogStreamKey {
 	if v.host != nil {
-		return app.LogStreamKey{Group: v.host.LogGroup(), Stream: "console"}
+		return v.host.Console()
 	}
 	return app.LogStreamKey{Group: v.service.ServiceLogGroup("application"), Stream: "instance/" + string(v.ID)}
 }
@@ -197,8 +200,13 @@ func (c *Instances) look(ctx context.Context, containers []engine.Status) (views
 			v.settings = v.service.Settings.WithDefaults()
 			v.image = v.revision.Digest
 			if h, ok := store.Hosts.Get(tx, i.Host); ok && i.Host != "" {
-				image, _ := store.ImageStatuses.Get(tx, app.RevisionKey{Service: app.ServiceID(h.ID), Number: 1})
+				image, _ := store.ImageStatuses.Get(tx, h.ImageKey())
 				v.host, v.image = &h, image.Digest
+				v.settings.StopTimeout = hostStopTimeout
+				if len(h.Interfaces) > 0 {
+					primary, _ := store.NetworkInterfaces.Get(tx, h.Interfaces[0])
+					v.hostname = hostname(primary)
+				}
 			}
 			views = append(views, v)
 		}
@@ -430,7 +438,7 @@ func (c *Instances) recordFailed(ctx context.Context, id app.InstanceID, cause e
 // spec returns the complete desired container of an instance or a private host.
 func (c *Instances) spec(v view, a vpc.Attachment) (engine.Instance, error) {
 	if v.host != nil {
-		return hostSpec(*v.host, v.Instance, v.image, a, c.UIDBase(v.host.Scope.Account), c.CABundle)
+		return c.hostSpec(v, a)
 	}
 	return spec(v.service, v.revision, v.Instance, a, c.UIDBase(v.service.Scope.Account), c.CABundle)
 }

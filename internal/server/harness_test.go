@@ -66,6 +66,7 @@ type api struct {
 	manifests *manifests
 	logs      *logs.Store
 	sessions  *sessions.Server
+	networks  *controlec2.EC2
 	config    aws.Config
 }
 
@@ -104,6 +105,7 @@ func newAPI(t *testing.T) *api {
 	install := funade.Install{ID: "0000aaaa", Version: "v0", Account: account, Region: region, Domain: "apps.test", HTTPPort: 80, HTTPSPort: 443, RegistryHost: "localhost:4566"}
 	a.sessions = sessions.New(nil, nil, time.Now)
 	networks := controlec2.New(st, controlec2.Config{})
+	a.networks = networks
 	extension := funade.New(funade.Config{
 		Control: c, Networks: networks, Reach: reach.New(st, reach.Config{}), Sessions: a.sessions, Install: install, RootKey: rootKey{},
 	})
@@ -117,7 +119,7 @@ func newAPI(t *testing.T) *api {
 		wire.Registration{Service: apilogs.Descriptor, Handler: serverlogs.New(c, l, time.Now)},
 		wire.Registration{Service: apists.Descriptor, Handler: sts.Handler{}},
 		wire.Registration{Service: apiiam.Descriptor, Handler: iam.New(testTime)},
-		wire.Registration{Service: apiec2.Descriptor, Handler: ec2.New(networks)},
+		wire.Registration{Service: apiec2.Descriptor, Handler: ec2.New(networks, l)},
 		wire.Registration{Service: apifunade.Descriptor, Handler: extension},
 	)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/funade/funade/internal/app"
+	"github.com/funade/funade/internal/control/eni"
 	"github.com/funade/funade/internal/store"
 )
 
@@ -25,7 +26,7 @@ type AddressDetail struct {
 // findAddress finds an Elastic IP of the scope.
 func findAddress(tx *store.Tx, scope app.Scope, id app.AllocationID) (app.ElasticIP, error) {
 	e, ok := store.ElasticIPs.Get(tx, id)
-	if !ok || e.Scope != scope {
+	if !ok || e.Scope != scope || e.Launched {
 		return app.ElasticIP{}, notFound("InvalidAllocationID.NotFound", "allocation ID", string(id))
 	}
 	return e, nil
@@ -47,7 +48,7 @@ func (r AddressRef) find(tx *store.Tx, scope app.Scope) (app.ElasticIP, error) {
 		return app.ElasticIP{}, fail(app.KindInvalidRequest, "MissingParameter", "Either public IP or allocation id must be specified")
 	}
 	for e := range store.ElasticIPsByScope.Each(tx, scope) {
-		if e.Address.String() == r.Address {
+		if e.Address.String() == r.Address && !e.Launched {
 			return e, nil
 		}
 	}
@@ -74,14 +75,10 @@ func (c *EC2) AllocateAddress(ctx context.Context, scope app.Scope, wanted strin
 	}
 	out := AddressDetail{Tags: tags}
 	err := c.update(ctx, scope, func(tx *store.Tx) error {
-		if n := count(store.ElasticIPsByScope.Each(tx, scope)); n >= c.cfg.Quotas.ElasticIPs {
+		if n := held(tx, scope); n >= c.cfg.Quotas.ElasticIPs {
 			return fail(app.KindQuota, "AddressLimitExceeded", "The maximum number of addresses has been reached: there are %d in %s. Release one first", n, scope.Region)
 		}
-		taken := map[netip.Addr]bool{}
-		for e := range store.ElasticIPs.All(tx) {
-			taken[e.Address] = true
-		}
-		address, err := c.freeAddress(taken, wanted)
+		address, err := c.freeAddress(tx, wanted)
 		if err != nil {
 			return err
 		}
@@ -93,8 +90,33 @@ func (c *EC2) AllocateAddress(ctx context.Context, scope app.Scope, wanted strin
 	return out, err
 }
 
+// held counts the Elastic IPs of the account.
+func held(tx *store.Tx, scope app.Scope) (n int) {
+	for e := range store.ElasticIPsByScope.Each(tx, scope) {
+		if !e.Launched {
+			n++
+		}
+	}
+	return n
+}
+
+// launchAddress gives the primary address of a new host a public one, which the account does not hold.
+func (c *EC2) launchAddress(tx *store.Tx, ni app.NetworkInterface) error {
+	address, err := c.freeAddress(tx, "")
+	if err != nil {
+		return err
+	}
+	e := app.ElasticIP{ID: app.AllocationID(c.cfg.IDs.Prefixed("eipalloc")), Scope: ni.Scope, Address: address, Launched: true, CreatedAt: c.now()}
+	c.mapAddress(tx, e, ni, ni.Addresses[0])
+	return nil
+}
+
 // freeAddress picks a public address from a random place on, so that one that was just released is not used at once.
-func (c *EC2) freeAddress(taken map[netip.Addr]bool, wanted string) (netip.Addr, error) {
+func (c *EC2) freeAddress(tx *store.Tx, wanted string) (netip.Addr, error) {
+	taken := map[netip.Addr]bool{}
+	for e := range store.ElasticIPs.All(tx) {
+		taken[e.Address] = true
+	}
 	if wanted != "" {
 		a, err := netip.ParseAddr(wanted)
 		if err != nil || !publicRange.Contains(a) || taken[a] {
@@ -121,7 +143,9 @@ func (c *EC2) freeAddress(taken map[netip.Addr]bool, wanted string) (netip.Addr,
 func (c *EC2) DescribeAddresses(ctx context.Context, scope app.Scope) (out []AddressDetail, err error) {
 	err = c.view(ctx, scope, func(tx *store.Tx) error {
 		for e := range store.ElasticIPsByScope.Each(tx, scope) {
-			out = append(out, detailAddress(tx, e))
+			if !e.Launched {
+				out = append(out, detailAddress(tx, e))
+			}
 		}
 		return nil
 	})
@@ -173,7 +197,7 @@ func (c *EC2) AssociateAddress(ctx context.Context, scope app.Scope, in Associat
 		}
 		for other := range store.ElasticIPsByScope.Each(tx, scope) {
 			if other.Interface == ni.ID && other.Private == private {
-				store.Control.ElasticIPs.Put(tx, unmapped(other))
+				eni.UnmapOne(tx, other)
 			}
 		}
 		id = c.mapAddress(tx, e, ni, private).Association
@@ -215,11 +239,6 @@ func (c *EC2) mapAddress(tx *store.Tx, e app.ElasticIP, ni app.NetworkInterface,
 	return e
 }
 
-func unmapped(e app.ElasticIP) app.ElasticIP {
-	e.Interface, e.Private, e.Association = "", netip.Addr{}, ""
-	return e
-}
-
 // mayUnmap refuses to take an Elastic IP from a NAT gateway.
 func mayUnmap(tx *store.Tx, e app.ElasticIP) error {
 	if ni, ok := store.NetworkInterfaces.Get(tx, e.Interface); ok && ni.Kind == app.InterfaceOfNAT {
@@ -240,7 +259,7 @@ func (c *EC2) DisassociateAddress(ctx context.Context, scope app.Scope, id app.A
 			e = found
 		} else {
 			for other := range store.ElasticIPsByScope.Each(tx, scope) {
-				if other.Association == id {
+				if other.Association == id && !other.Launched {
 					e = other
 				}
 			}
@@ -251,7 +270,7 @@ func (c *EC2) DisassociateAddress(ctx context.Context, scope app.Scope, id app.A
 		if err := mayUnmap(tx, e); err != nil {
 			return err
 		}
-		store.Control.ElasticIPs.Put(tx, unmapped(e))
+		eni.UnmapOne(tx, e)
 		return nil
 	})
 }

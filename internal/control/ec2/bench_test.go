@@ -90,6 +90,8 @@ func (b *bench) rowsOf() map[string]int {
 		out["tables"], out["acls"] = store.RouteTables.Len(tx), store.NetworkACLs.Len(tx)
 		out["groups"], out["rules"] = store.SecurityGroups.Len(tx), store.SecurityGroupRules.Len(tx)
 		out["gateways"], out["options"] = store.InternetGateways.Len(tx), store.DHCPOptionSets.Len(tx)
+		out["hosts"], out["volumes"], out["instances"] = store.Hosts.Len(tx), store.Volumes.Len(tx), store.Instances.Len(tx)
+		out["interfaces"], out["requests"] = store.NetworkInterfaces.Len(tx), store.ImageRequests.Len(tx)
 		out["lists"], out["tags"], out["logs"] = store.PrefixLists.Len(tx), store.TagSets.Len(tx), store.FlowLogs.Len(tx)
 	})
 	return out

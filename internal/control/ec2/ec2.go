@@ -19,6 +19,8 @@ type Config struct {
 	Now    func() time.Time
 	IDs    id.Source
 	Quotas Quotas
+	// RegistryHosts are names of the install's registry beside AWS's form, as in control.Config.
+	RegistryHosts []string
 	// Report takes errors of the keeper; nil = nobody hears of them.
 	Report func(error)
 }

@@ -2,8 +2,7 @@ package ec2
 
 import (
 	"context"
-	"errors"
-	"fmt"
+	"encoding/base64"
 	"net/netip"
 	"slices"
 	"strings"
@@ -14,17 +13,18 @@ import (
 	"github.com/funade/funade/internal/store"
 )
 
-// maxUserData bounds user data in base64 (EC2 guide: 16 KB before encoding).
-const maxUserData = (16<<10)/3*4 + 4
+// maxUserData bounds user data in bytes (EC2 guide: 16 KB before encoding).
+const maxUserData = 16 << 10
 
 // hostShown is how long a terminated host stays describable.
 const hostShown = time.Hour
 
-// HostDetail is a host with its network interfaces, its VPC's region and tags.
+// HostDetail is a host with its network interfaces, the volumes that it has now, and tags.
 type HostDetail struct {
 	app.Host
-	NICs []InterfaceDetail
-	Tags app.Tags
+	NICs  []InterfaceDetail
+	Disks []app.Volume
+	Tags  app.Tags
 }
 
 // InterfaceDetail is a network interface with its Elastic IPs, groups and tags; Public is that of its primary address.
@@ -50,6 +50,11 @@ func hostDetail(tx *store.Tx, h app.Host) HostDetail {
 	for _, id := range h.Interfaces {
 		if ni, ok := store.NetworkInterfaces.Get(tx, id); ok {
 			out.NICs = append(out.NICs, interfaceDetail(tx, ni))
+		}
+	}
+	for _, id := range h.Volumes {
+		if v, ok := store.Volumes.Get(tx, id); ok && v.Host == h.ID {
+			out.Disks = append(out.Disks, v)
 		}
 	}
 	return out
@@ -78,13 +83,26 @@ type RunHostsInput struct {
 	Min, Max int
 	// Host holds everything that the caller said about each host.
 	Host app.Host
-	// Interface is the primary interface to make, Existing the ids of interfaces to use instead.
+	// Existing are interfaces to use, by device index. Without any a primary one is made, as the fields up to Keep say.
+	Existing []app.InterfaceID
 	Subnet   app.SubnetID
 	Groups   []app.GroupID
-	Address  netip.Addr
-	Existing []app.InterfaceID
-	HostTags app.Tags
-	NICTags  app.Tags
+	// Addresses are wanted, the primary one first; where there are fewer than Count, free ones are added. Count 0 = 1.
+	// NoPrimary: none of Addresses is to be the primary one, a free one is.
+	Addresses   []netip.Addr
+	Count       int
+	NoPrimary   bool
+	Description string
+	// Public asks for a public address, or for none; nil = as the subnet says.
+	Public *bool
+	// Keep: the interface stays when the host is terminated.
+	Keep bool
+	// Volume is how the host's volume is to be shown.
+	Volume app.Volume
+	// GroupNames are groups of the subnet's VPC beside Groups.
+	GroupNames []string
+
+	HostTags, NICTags, VolumeTags app.Tags
 }
 
 // RunHosts makes hosts; the same ClientToken again returns those that it made.
@@ -95,9 +113,13 @@ func (c *EC2) RunHosts(ctx context.Context, scope app.Scope, in RunHostsInput) (
 	var out []HostDetail
 	err := c.update(ctx, scope, func(tx *store.Tx) error {
 		for h := range store.HostsByScope.Each(tx, scope) {
-			if in.Host.ClientToken != "" && h.ClientToken == in.Host.ClientToken {
-				out = append(out, hostDetail(tx, h))
+			if in.Host.ClientToken == "" || h.ClientToken != in.Host.ClientToken {
+				continue
 			}
+			if h.Image != in.Host.Image || h.KeyName != in.Host.KeyName || h.ProfileARN != in.Host.ProfileARN {
+				return mismatch(in.Host.ClientToken)
+			}
+			out = append(out, hostDetail(tx, h))
 		}
 		if len(out) > 0 {
 			return nil
@@ -109,6 +131,11 @@ func (c *EC2) RunHosts(ctx context.Context, scope app.Scope, in RunHostsInput) (
 		if in.Host.KeyName != "" && !keyExists(tx, scope, in.Host.KeyName) {
 			return fail(app.KindNotFound, "InvalidKeyPair.NotFound", "The key pair '%s' does not exist", in.Host.KeyName)
 		}
+		image, err := c.findImage(tx, scope, in.Host.Image)
+		if err != nil {
+			return err
+		}
+		in.Host.Reference = image.Reference
 		reservation := c.cfg.IDs.Prefixed("r")
 		for index := range n {
 			h, err := c.newHost(tx, scope, in, reservation, index)
@@ -128,21 +155,41 @@ func checkRun(in RunHostsInput) error {
 		return fail(app.KindInvalidRequest, "InvalidParameterValue", "MinCount is %d and MaxCount %d: give at least 1, the greater one as MaxCount", in.Min, in.Max)
 	case in.Host.Image == "":
 		return fail(app.KindInvalidRequest, "MissingParameter", "The request must contain the parameter ImageId")
-	case in.Max > 1 && (in.Address.IsValid() || len(in.Existing) > 0):
+	case in.Max > 1 && len(in.Addresses)+len(in.Existing) > 0:
 		return fail(app.KindInvalidRequest, "InvalidParameterCombination", "An address or interface can be given to one host only, and MaxCount is %d", in.Max)
-	case len(in.Host.UserData) > maxUserData:
-		return fail(app.KindInvalidRequest, "InvalidUserData.Malformed", "User data is limited to 16384 bytes")
+	}
+	if err := checkUserData(in.Host.UserData); err != nil {
+		return err
 	}
 	if _, ok := SizeOf(in.Host.InstanceType); !ok {
 		return fail(app.KindInvalidRequest, "InvalidParameterValue", "Invalid value '%s' for InstanceType: see describe-instance-types", in.Host.InstanceType)
 	}
-	for _, tags := range []app.Tags{in.HostTags, in.NICTags} {
+	for _, tags := range []app.Tags{in.HostTags, in.NICTags, in.VolumeTags} {
 		if err := checkTags(tags); err != nil {
 			return err
 		}
 	}
-	if _, ok := in.HostTags[VolumeTag]; ok && in.Max > 1 {
+	name, err := volumeName(in.HostTags, in.VolumeTags)
+	if err != nil {
+		return err
+	}
+	if _, ok := in.NICTags[VolumeTag]; ok {
+		return fail(app.KindInvalidRequest, "InvalidParameterValue", "The tag %s has a meaning for instances and volumes, not for network interfaces: remove it", VolumeTag)
+	}
+	if name != "" && in.Max > 1 {
 		return fail(app.KindInvalidRequest, "InvalidParameterCombination", "The tag %s names one volume, and MaxCount is %d", VolumeTag, in.Max)
+	}
+	return nil
+}
+
+// checkUserData refuses what is no base64 of at most maxUserData bytes.
+func checkUserData(text string) error {
+	data, err := base64.StdEncoding.DecodeString(text)
+	switch {
+	case err != nil:
+		return fail(app.KindInvalidRequest, "InvalidUserData.Malformed", "Invalid BASE64 encoding of user data")
+	case len(data) > maxUserData:
+		return fail(app.KindInvalidRequest, "InvalidUserData.Malformed", "User data is limited to %d bytes; these are %d", maxUserData, len(data))
 	}
 	return nil
 }
@@ -187,7 +234,10 @@ func (c *EC2) newHost(tx *store.Tx, scope app.Scope, in RunHostsInput, reservati
 		return h, err
 	}
 	putTags(tx, string(h.ID), in.HostTags)
-	c.requestImage(tx, h)
+	if err := c.newVolume(tx, &h, in); err != nil {
+		return h, err
+	}
+	c.requestImage(tx, &h)
 	c.logGroup(tx, h)
 	c.begin(tx, &h)
 	store.Control.Hosts.Put(tx, h)
@@ -204,23 +254,59 @@ func (c *EC2) newPrimary(tx *store.Tx, h *app.Host, in RunHostsInput) error {
 		}
 		subnet = s
 	}
+	groups, err := namedGroups(tx, h.Scope, subnet, in)
+	if err != nil {
+		return err
+	}
 	n := eni.New{
-		Scope: h.Scope, Kind: app.InterfaceOfUser, Subnet: subnet, Groups: in.Groups, Owner: string(h.ID),
-		Attachment: app.AttachmentENI{ID: c.cfg.IDs.Prefixed("eni-attach"), DeleteOnTermination: true, At: c.now()},
+		Scope: h.Scope, Kind: app.InterfaceOfUser, Subnet: subnet, Groups: groups, Owner: string(h.ID), Addresses: in.Addresses, Count: in.Count,
+		Description: in.Description, Attachment: app.AttachmentENI{ID: c.cfg.IDs.Prefixed("eni-attach"), DeleteOnTermination: !in.Keep, At: c.now()},
 	}
-	if in.Address.IsValid() {
-		n.Addresses = []netip.Addr{in.Address}
+	if err := c.checkGroupCount(groups); err != nil {
+		return err
 	}
-	if len(in.Groups) > c.cfg.Quotas.GroupsPerInterface {
-		return fail(app.KindQuota, "SecurityGroupsPerInterfaceLimitExceeded", "An interface may carry %d security groups; %d were given", c.cfg.Quotas.GroupsPerInterface, len(in.Groups))
+	if in.NoPrimary {
+		n.Count = max(n.Count, len(n.Addresses)) + 1
 	}
 	ni, err := eni.Create(tx, c.cfg.IDs, c.now(), n)
 	if err != nil {
 		return err
 	}
+	if in.NoPrimary {
+		free := len(in.Addresses)
+		ni.Addresses = append([]netip.Addr{ni.Addresses[free]}, slices.Delete(slices.Clone(ni.Addresses), free, free+1)...)
+		store.Control.NetworkInterfaces.Put(tx, ni)
+	}
+	if s, _ := store.Subnets.Get(tx, subnet); in.Public == nil && s.MapPublicIP || in.Public != nil && *in.Public {
+		if err := c.launchAddress(tx, ni); err != nil {
+			return err
+		}
+	}
 	putTags(tx, string(ni.ID), in.NICTags)
 	h.Interfaces = []app.InterfaceID{ni.ID}
 	return nil
+}
+
+// namedGroups are the groups of a new host, those given by name included.
+func namedGroups(tx *store.Tx, scope app.Scope, subnet app.SubnetID, in RunHostsInput) ([]app.GroupID, error) {
+	groups := slices.Clone(in.Groups)
+	s, err := findSubnet(tx, scope, subnet)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range in.GroupNames {
+		found := app.GroupID("")
+		for g := range store.SecurityGroupsByVPC.Each(tx, s.VPC) {
+			if g.Name == name {
+				found = g.ID
+			}
+		}
+		if found == "" {
+			return nil, fail(app.KindNotFound, "InvalidGroup.NotFound", "The security group '%s' does not exist in %s", name, s.VPC)
+		}
+		groups = append(groups, found)
+	}
+	return groups, nil
 }
 
 func defaultSubnet(tx *store.Tx, scope app.Scope) (app.SubnetID, bool) {
@@ -258,19 +344,19 @@ func (c *EC2) adopt(tx *store.Tx, h *app.Host, ids []app.InterfaceID) error {
 	return nil
 }
 
-// imageKey is under which a host's image is asked for and answered.
-func imageKey(id app.HostID) app.RevisionKey {
-	return app.RevisionKey{Service: app.ServiceID(id), Number: 1}
-}
-
-func (c *EC2) requestImage(tx *store.Tx, h app.Host) {
-	key := imageKey(h.ID)
+// requestImage asks for a host's image; a request that was given up is made anew.
+func (c *EC2) requestImage(tx *store.Tx, h *app.Host) {
+	if _, ok := store.ImageRequests.Get(tx, h.ImageKey()); ok && h.Asked > 0 {
+		return
+	}
+	h.Asked++
+	key := h.ImageKey()
 	kind := app.ImageRepositoryECRPublic
-	if strings.Contains(h.Image, ".dkr.ecr.") {
+	if strings.Contains(h.Reference, ".dkr.ecr.") {
 		kind = app.ImageRepositoryECR
 	}
 	store.Control.ImageRequests.Put(tx, app.ImageRequest{
-		Service: key.Service, Revision: key.Number, Scope: h.Scope, Image: h.Image, Type: kind, RequestedAt: c.now(),
+		Service: key.Service, Revision: key.Number, Scope: h.Scope, Image: h.Reference, Type: kind, RequestedAt: c.now(),
 	})
 }
 
@@ -281,8 +367,11 @@ func (c *EC2) logGroup(tx *store.Tx, h app.Host) {
 	}
 }
 
-// begin makes the container of a host wanted.
+// begin makes the container of a host wanted, once the host has its volume.
 func (c *EC2) begin(tx *store.Tx, h *app.Host) {
+	if !claimVolumes(tx, h, c.now()) {
+		return // the keeper begins when the volume is free
+	}
 	i := app.Instance{
 		ID: app.InstanceID(c.cfg.IDs.Hex32()), Host: h.ID, Interface: app.InterfaceID(c.cfg.IDs.Prefixed("eni")), Goal: app.GoalRun, CreatedAt: c.now(),
 	}
@@ -300,294 +389,4 @@ func (c *EC2) DescribeHosts(ctx context.Context, scope app.Scope) (out []HostDet
 		return nil
 	})
 	return out, err
-}
-
-// HostChange is a host's state before and after a call.
-type HostChange struct {
-	ID            app.HostID
-	Before, After app.HostState
-}
-
-// StartHosts makes stopped hosts run.
-func (c *EC2) StartHosts(ctx context.Context, scope app.Scope, ids []app.HostID) ([]HostChange, error) {
-	return c.moveHosts(ctx, scope, ids, func(tx *store.Tx, h *app.Host) error {
-		switch h.State {
-		case app.HostRunning, app.HostPending:
-			return nil
-		case app.HostStopped:
-			h.Wanted, h.State, h.LaunchedAt = app.HostRunning, app.HostPending, c.now()
-			h.StateCode, h.StateReason = "", ""
-			c.requestImage(tx, *h)
-			c.begin(tx, h)
-			return nil
-		}
-		return wrongState(h, "started")
-	})
-}
-
-// StopHosts ends the containers of hosts; their interfaces and volumes stay.
-func (c *EC2) StopHosts(ctx context.Context, scope app.Scope, ids []app.HostID) ([]HostChange, error) {
-	return c.moveHosts(ctx, scope, ids, func(tx *store.Tx, h *app.Host) error {
-		switch {
-		case h.State == app.HostStopped || h.State == app.HostStopping:
-			return nil
-		case h.State != app.HostRunning && h.State != app.HostPending:
-			return wrongState(h, "stopped")
-		case h.DisableStop:
-			return fail(app.KindDenied, "OperationNotPermitted", "The instance '%s' may not be stopped. Modify its 'disableApiStop' instance attribute and try again.", h.ID)
-		}
-		h.Wanted, h.State = app.HostStopped, app.HostStopping
-		h.StateCode, h.StateReason = "Client.UserInitiatedShutdown", "Client.UserInitiatedShutdown: User initiated shutdown"
-		endRun(tx, h)
-		return nil
-	})
-}
-
-// TerminateHosts removes hosts for good.
-func (c *EC2) TerminateHosts(ctx context.Context, scope app.Scope, ids []app.HostID) ([]HostChange, error) {
-	return c.moveHosts(ctx, scope, ids, func(tx *store.Tx, h *app.Host) error {
-		switch {
-		case h.State == app.HostTerminated || h.State == app.HostShuttingDown:
-			return nil
-		case h.DisableTermination:
-			return fail(app.KindDenied, "OperationNotPermitted", "The instance '%s' may not be terminated. Modify its 'disableApiTermination' instance attribute and try again.", h.ID)
-		}
-		h.Wanted, h.State = app.HostTerminated, app.HostShuttingDown
-		h.StateCode, h.StateReason = "Client.UserInitiatedShutdown", "Client.UserInitiatedShutdown: User initiated shutdown"
-		endRun(tx, h)
-		return nil
-	})
-}
-
-// RebootHosts gives running hosts a new container on the same interfaces and volumes.
-func (c *EC2) RebootHosts(ctx context.Context, scope app.Scope, ids []app.HostID) error {
-	_, err := c.moveHosts(ctx, scope, ids, func(tx *store.Tx, h *app.Host) error {
-		if h.State != app.HostRunning && h.State != app.HostPending {
-			return wrongState(h, "rebooted")
-		}
-		endRun(tx, h) // the keeper begins the next run when this one is gone
-		return nil
-	})
-	return err
-}
-
-func wrongState(h *app.Host, verb string) error {
-	return fail(app.KindInvalidState, "IncorrectInstanceState", "The instance '%s' is not in a state from which it can be %s: it is %s", h.ID, verb, h.State)
-}
-
-func endRun(tx *store.Tx, h *app.Host) {
-	if i, ok := store.Instances.Get(tx, h.Run); ok && i.Goal < app.GoalStop {
-		i.Goal = app.GoalStop
-		store.Control.Instances.Put(tx, i)
-	}
-}
-
-func (c *EC2) moveHosts(ctx context.Context, scope app.Scope, ids []app.HostID, move func(*store.Tx, *app.Host) error) ([]HostChange, error) {
-	var out []HostChange
-	err := c.update(ctx, scope, func(tx *store.Tx) error {
-		for _, id := range ids {
-			h, err := findHost(tx, scope, id)
-			if err != nil {
-				return err
-			}
-			before := h.State
-			if err := move(tx, &h); err != nil {
-				return err
-			}
-			store.Control.Hosts.Put(tx, h)
-			out = append(out, HostChange{h.ID, before, h.State})
-		}
-		return nil
-	})
-	return out, err
-}
-
-// ModifyHost changes what the caller may change of a host.
-func (c *EC2) ModifyHost(ctx context.Context, scope app.Scope, id app.HostID, change func(*app.Host) error) error {
-	return c.update(ctx, scope, func(tx *store.Tx) error {
-		h, err := findHost(tx, scope, id)
-		if err != nil {
-			return err
-		}
-		before := h
-		if err := change(&h); err != nil {
-			return err
-		}
-		if before.State != app.HostStopped && (before.UserData != h.UserData || before.InstanceType != h.InstanceType) {
-			return fail(app.KindInvalidState, "IncorrectInstanceState", "The instance '%s' is %s: stop it before you change its type or user data", id, h.State)
-		}
-		if _, ok := SizeOf(h.InstanceType); !ok {
-			return fail(app.KindInvalidRequest, "InvalidParameterValue", "Invalid value '%s' for InstanceType: see describe-instance-types", h.InstanceType)
-		}
-		resize(&h)
-		if before.SourceDestCheck != h.SourceDestCheck {
-			setCheck(tx, h)
-		}
-		store.Control.Hosts.Put(tx, h)
-		return nil
-	})
-}
-
-// resize gives a host the limits of its type.
-func resize(h *app.Host) {
-	size, _ := SizeOf(h.InstanceType)
-	h.CPU, h.Memory = size.VCPUs*1024, size.Memory
-}
-
-func setCheck(tx *store.Tx, h app.Host) {
-	if len(h.Interfaces) == 0 {
-		return
-	}
-	if ni, ok := store.NetworkInterfaces.Get(tx, h.Interfaces[0]); ok {
-		ni.SourceDestCheck = h.SourceDestCheck
-		store.Control.NetworkInterfaces.Put(tx, ni)
-	}
-}
-
-// SetHostGroups replaces the groups of a host's primary interface.
-func (c *EC2) SetHostGroups(ctx context.Context, scope app.Scope, id app.HostID, groups []app.GroupID) error {
-	return c.update(ctx, scope, func(tx *store.Tx) error {
-		h, err := findHost(tx, scope, id)
-		if err != nil {
-			return err
-		}
-		if len(h.Interfaces) == 0 || len(groups) == 0 {
-			return fail(app.KindInvalidRequest, "InvalidParameterValue", "Give at least one security group of the VPC of %s", id)
-		}
-		ni, _ := store.NetworkInterfaces.Get(tx, h.Interfaces[0])
-		for _, g := range groups {
-			row, err := findGroup(tx, scope, g)
-			if err != nil {
-				return err
-			}
-			if row.VPC != ni.VPC {
-				return fail(app.KindInvalidRequest, "InvalidParameterValue", "Security group %s is of %s, and %s is in %s", g, row.VPC, id, ni.VPC)
-			}
-		}
-		ni.Groups = slices.Compact(slices.Clone(groups))
-		store.Control.NetworkInterfaces.Put(tx, ni)
-		return nil
-	})
-}
-
-// KeepHosts moves hosts on with what was observed of their containers, and forgets those that were terminated an hour ago.
-func (c *EC2) KeepHosts(ctx context.Context) error {
-	var due []app.HostID
-	now := c.now()
-	err := c.store.View(ctx, func(tx *store.Tx) error {
-		for h := range store.Hosts.All(tx) {
-			if c.hostDue(tx, h, now) {
-				due = append(due, h.ID)
-			}
-		}
-		return nil
-	})
-	if err != nil || len(due) == 0 {
-		return err
-	}
-	return c.store.Update(ctx, func(tx *store.Tx) error {
-		for _, id := range due {
-			if h, ok := store.Hosts.Get(tx, id); ok && c.hostDue(tx, h, now) {
-				c.keepHost(tx, h, now)
-			}
-		}
-		return nil
-	})
-}
-
-// hostDue reports whether keepHost would change anything.
-func (c *EC2) hostDue(tx *store.Tx, h app.Host, now time.Time) bool {
-	if h.State == app.HostTerminated {
-		return !now.Before(h.TerminatedAt.Add(hostShown))
-	}
-	i, running := store.Instances.Get(tx, h.Run)
-	status, _ := store.InstanceStatuses.Get(tx, h.Run)
-	image, _ := store.ImageStatuses.Get(tx, imageKey(h.ID))
-	switch {
-	case !running:
-		return h.Wanted != h.State
-	case i.Goal == app.GoalStop:
-		return status.Phase == app.PhaseGone
-	case h.State == app.HostPending:
-		return status.Phase == app.PhaseRunning || status.Phase == app.PhaseFailed || image.Permanent
-	}
-	return status.Phase == app.PhaseFailed
-}
-
-func (c *EC2) keepHost(tx *store.Tx, h app.Host, now time.Time) {
-	if h.State == app.HostTerminated {
-		store.Control.Hosts.Delete(tx, h.ID)
-		deleteTags(tx, string(h.ID))
-		return
-	}
-	i, running := store.Instances.Get(tx, h.Run)
-	status, _ := store.InstanceStatuses.Get(tx, h.Run)
-	image, _ := store.ImageStatuses.Get(tx, imageKey(h.ID))
-	switch {
-	case running && i.Goal == app.GoalStop && status.Phase == app.PhaseGone, !running:
-		if running {
-			store.Control.Instances.Delete(tx, i.ID)
-			store.Control.Interfaces.Delete(tx, i.Interface)
-		}
-		h.Run = ""
-		c.afterRun(tx, &h, now)
-	case status.Phase == app.PhaseRunning:
-		h.State = app.HostRunning
-	case image.Permanent:
-		c.giveUp(tx, &h, "The image cannot be had: "+image.Error)
-	case status.Phase == app.PhaseFailed:
-		c.giveUp(tx, &h, status.Reason)
-	}
-	store.Control.Hosts.Put(tx, h)
-}
-
-// giveUp stops a host that cannot run; the reason is shown as its StateReason.
-func (c *EC2) giveUp(tx *store.Tx, h *app.Host, reason string) {
-	h.Wanted, h.State = app.HostStopped, app.HostStopping
-	h.StateCode, h.StateReason = "Server.InternalError", "Server.InternalError: "+reason
-	store.Control.ImageRequests.Delete(tx, imageKey(h.ID)) // so that the next start asks again
-	endRun(tx, h)
-}
-
-// afterRun is what follows when nothing of a host's container is left.
-func (c *EC2) afterRun(tx *store.Tx, h *app.Host, now time.Time) {
-	switch h.Wanted {
-	case app.HostRunning: // a reboot
-		h.State = app.HostPending
-		c.begin(tx, h)
-	case app.HostStopped:
-		h.State = app.HostStopped
-	case app.HostTerminated:
-		h.State, h.TerminatedAt = app.HostTerminated, now
-		store.Control.ImageRequests.Delete(tx, imageKey(h.ID))
-		for _, id := range h.Interfaces {
-			ni, ok := store.NetworkInterfaces.Get(tx, id)
-			switch {
-			case ok && ni.Attachment.DeleteOnTermination:
-				eni.Delete(tx, id)
-			case ok:
-				ni.Owner, ni.Attachment = "", app.AttachmentENI{}
-				store.Control.NetworkInterfaces.Put(tx, ni)
-			}
-		}
-		h.Interfaces = nil
-	}
-}
-
-// RunKeeper keeps hosts, and forgets deleted gateways, until ctx ends.
-func (c *EC2) RunKeeper(ctx context.Context) {
-	for ctx.Err() == nil {
-		changed := c.store.Changed(store.Hosts.Name(), store.Instances.Name(), store.InstanceStatuses.Name(), store.ImageStatuses.Name())
-		err := errors.Join(c.KeepHosts(ctx), c.Expire(ctx))
-		if err != nil && ctx.Err() == nil && c.cfg.Report != nil {
-			c.cfg.Report(fmt.Errorf("cannot keep hosts and gateways: %w", err))
-		}
-		timer := time.NewTimer(time.Minute)
-		select {
-		case <-ctx.Done():
-		case <-changed:
-		case <-timer.C:
-		}
-		timer.Stop()
-	}
 }

@@ -1,6 +1,7 @@
 package ec2
 
 import (
+	"encoding/base64"
 	"maps"
 	"net/netip"
 	"testing"
@@ -48,9 +49,9 @@ func TestLifeOfAHost(t *testing.T) {
 	b := newBench(t)
 	sub := b.subnet(b.vpc("10.0.0.0/16"), "10.0.1.0/24")
 	in := run(sub)
-	in.Address, in.HostTags, in.NICTags = netip.MustParseAddr("10.0.1.10"), app.Tags{"Name": "db"}, app.Tags{"Name": "nic"}
+	in.Addresses, in.HostTags, in.NICTags = []netip.Addr{netip.MustParseAddr("10.0.1.10")}, app.Tags{"Name": "db"}, app.Tags{"Name": "nic"}
 	d := b.host(in)
-	if d.State != app.HostPending || d.CPU != 2048 || d.Memory != 1024 || len(d.NICs) != 1 || d.NICs[0].Addresses[0] != in.Address || d.NICs[0].Owner != string(d.ID) || d.NICs[0].Tags["Name"] != "nic" {
+	if d.State != app.HostPending || d.CPU != 2048 || d.Memory != 1024 || len(d.NICs) != 1 || d.NICs[0].Addresses[0] != in.Addresses[0] || d.NICs[0].Owner != string(d.ID) || d.NICs[0].Tags["Name"] != "nic" {
 		t.Fatalf("got %+v", d)
 	}
 	b.read(func(tx *store.Tx) {
@@ -147,14 +148,15 @@ func TestRunHostsRefuses(t *testing.T) {
 		"image":     {func(in *RunHostsInput) { in.Host.Image = "" }, "MissingParameter", "ImageId"},
 		"type":      {func(in *RunHostsInput) { in.Host.InstanceType = "x9" }, "InvalidParameterValue", "x9"},
 		"subnet":    {func(in *RunHostsInput) { in.Subnet = "subnet-no" }, "InvalidSubnetID.NotFound", "subnet-no"},
-		"address":   {func(in *RunHostsInput) { in.Address = netip.MustParseAddr("10.0.1.2") }, "InvalidParameterValue", "reserved"},
-		"two":       {func(in *RunHostsInput) { in.Max, in.Address = 2, netip.MustParseAddr("10.0.1.9") }, "InvalidParameterCombination", "MaxCount is 2"},
+		"address":   {func(in *RunHostsInput) { in.Addresses = []netip.Addr{netip.MustParseAddr("10.0.1.2")} }, "InvalidParameterValue", "reserved"},
+		"two":       {func(in *RunHostsInput) { in.Max, in.Addresses = 2, []netip.Addr{netip.MustParseAddr("10.0.1.9")} }, "InvalidParameterCombination", "MaxCount is 2"},
 		"groups":    {func(in *RunHostsInput) { in.Groups = []app.GroupID{g1, g2} }, "SecurityGroupsPerInterfaceLimitExceeded", "1"},
 		"key":       {func(in *RunHostsInput) { in.Host.KeyName = "me" }, "InvalidKeyPair.NotFound", "me"},
 		"interface": {func(in *RunHostsInput) { in.Existing = []app.InterfaceID{"eni-no"} }, "InvalidNetworkInterfaceID.NotFound", "eni-no"},
 		"quota":     {func(in *RunHostsInput) { in.Min, in.Max = 2, 2 }, "InstanceLimitExceeded", "2"},
 		"tags":      {func(in *RunHostsInput) { in.HostTags = app.Tags{"funade:x": "y"} }, "InvalidParameterValue", "funade:x"},
-		"user data": {func(in *RunHostsInput) { in.Host.UserData = string(make([]byte, 30000)) }, "InvalidUserData.Malformed", "16384"},
+		"user data": {func(in *RunHostsInput) { in.Host.UserData = base64.StdEncoding.EncodeToString(make([]byte, 16385)) }, "InvalidUserData.Malformed", "16384"},
+		"no base64": {func(in *RunHostsInput) { in.Host.UserData = "#!/bin/sh" }, "InvalidUserData.Malformed", "BASE64"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := run(sub)
@@ -227,4 +229,101 @@ func TestExistingInterface(t *testing.T) {
 			t.Errorf("left is %+v, %v", left, ok)
 		}
 	})
+}
+
+// A host in a public subnet gets an address that the account does not hold and that goes with it.
+func TestLaunchAddress(t *testing.T) {
+	b := newBench(t, Quotas{ElasticIPs: 1})
+	sub := b.defaultSubnet()
+	d := b.host(run(sub))
+	public := d.NICs[0].Public
+	if public == nil || !public.Launched || !publicRange.Contains(public.Address) || public.Private != d.NICs[0].Addresses[0] {
+		t.Fatalf("got %+v", public)
+	}
+	if all, err := b.DescribeAddresses(ctx, scope); err != nil || len(all) != 0 {
+		t.Errorf("the account holds %+v, %v", all, err)
+	}
+	fails(t, b.ReleaseAddress(ctx, scope, AddressRef{Allocation: public.ID}), "InvalidAllocationID.NotFound", string(public.ID))
+	fails(t, b.ReleaseAddress(ctx, scope, AddressRef{Address: public.Address.String()}), "InvalidAddress.NotFound", public.Address.String())
+	fails(t, b.DisassociateAddress(ctx, scope, public.Association, ""), "InvalidAssociationID.NotFound", string(public.Association))
+	own, err := b.AllocateAddress(ctx, scope, "", nil) // the quota does not count the other one
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.AssociateAddress(ctx, scope, AssociateInput{AddressRef: AddressRef{Allocation: own.ID}, Host: d.ID}); err != nil {
+		t.Fatal(err)
+	}
+	addresses := func() (n int) {
+		b.read(func(tx *store.Tx) { n = store.ElasticIPs.Len(tx) })
+		return n
+	}
+	if addresses() != 1 {
+		t.Error("the launch address outlived the one that took its place")
+	}
+	b.terminate(d.ID)
+	b.observe(d.ID, app.PhaseGone, "", present)
+
+	in := run(sub)
+	in.Public = new(false)
+	if d := b.host(in); d.NICs[0].Public != nil {
+		t.Errorf("it did not want %+v", d.NICs[0].Public)
+	}
+	private := b.subnet(b.vpc("10.0.0.0/16"), "10.0.1.0/24")
+	if d := b.host(run(private)); d.NICs[0].Public != nil {
+		t.Errorf("in a private subnet it got %+v", d.NICs[0].Public)
+	}
+	in = run(private)
+	in.Public = new(true)
+	if d = b.host(in); d.NICs[0].Public == nil {
+		t.Error("it did not get the address that it wanted")
+	}
+	b.terminate(d.ID)
+	b.observe(d.ID, app.PhaseGone, "", present)
+	if addresses() != 1 {
+		t.Error("a launch address outlived its host")
+	}
+}
+
+// Keys, tokens and what is changed while a host is stopped.
+func TestHostWithKeyAndToken(t *testing.T) {
+	b := newBench(t)
+	sub := b.subnet(b.vpc("10.0.0.0/16"), "10.0.1.0/24")
+	b.write(func(tx *store.Tx) { store.Control.KeyPairs.Put(tx, app.KeyPair{ID: "key-1", Scope: scope, Name: "me"}) })
+	in := run(sub)
+	in.Host.KeyName, in.Host.ClientToken, in.Min, in.Max = "me", "once", 2, 3
+	made, err := b.RunHosts(ctx, scope, in)
+	if err != nil || len(made) != 3 || made[0].Reservation != made[2].Reservation || made[2].LaunchIndex != 2 {
+		t.Fatalf("got %+v, %v", made, err)
+	}
+	if again, err := b.RunHosts(ctx, scope, in); err != nil || len(again) != 3 {
+		t.Errorf("got %+v, %v", again, err)
+	}
+	in.Host.Image = "other:v1"
+	_, err = b.RunHosts(ctx, scope, in)
+	fails(t, err, "IdempotentParameterMismatch", "once")
+
+	d := made[0]
+	if _, err := b.StopHosts(ctx, scope, []app.HostID{d.ID}); err != nil {
+		t.Fatal(err)
+	}
+	b.observe(d.ID, app.PhaseGone, "", present)
+	change := func(h *app.Host) error {
+		h.InstanceType, h.UserData = "t3.large", "aGVsbG8="
+		return nil
+	}
+	if err := b.ModifyHost(ctx, scope, d.ID, change); err != nil {
+		t.Fatal(err)
+	}
+	fails(t, b.ModifyHost(ctx, scope, d.ID, func(h *app.Host) error { h.UserData = "no!"; return nil }), "InvalidUserData.Malformed", "BASE64")
+	fails(t, b.ModifyHost(ctx, scope, d.ID, func(h *app.Host) error { h.InstanceType = "x9"; return nil }), "InvalidParameterValue", "x9")
+	var h app.Host
+	if b.read(func(tx *store.Tx) { h, _ = store.Hosts.Get(tx, d.ID) }); h.Memory != 8192 || h.UserData != "aGVsbG8=" {
+		t.Errorf("got %+v", h)
+	}
+	b.terminate(d.ID)
+	b.keep()
+	fails(t, b.ModifyHost(ctx, scope, d.ID, change), "IncorrectInstanceState", "terminated")
+	_, err = b.StartHosts(ctx, scope, []app.HostID{d.ID})
+	fails(t, err, "IncorrectInstanceState", "terminated")
+	fails(t, b.RebootHosts(ctx, scope, []app.HostID{d.ID}), "IncorrectInstanceState", "terminated")
 }

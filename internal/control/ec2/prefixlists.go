@@ -58,8 +58,9 @@ type PrefixEntryInput struct{ CIDR, Description string }
 const (
 	maxListText    = 255 // characters of a name or a description
 	entriesPerCall = 100
-	// keptVersions is how many earlier versions can be read and restored.
+	// keptVersions is how many earlier versions can be read and restored, and keptEntries what they may hold together.
 	keptVersions = 100
+	keptEntries  = 10_000
 )
 
 func checkListName(name string) error {
@@ -183,10 +184,11 @@ func versionOf(l app.PrefixList, version int64) ([]app.PrefixEntry, error) {
 	switch {
 	case version == 0 || version == l.Version:
 		return l.Entries, nil
-	case version >= 1 && version < l.Version-keptVersions:
-		return nil, fail(app.KindNotFound, "InvalidPrefixListVersion.NotFound", "Version %d of the prefix list '%s' is not kept any more: the last %d before %d are", version, l.ID, keptVersions, l.Version)
 	case version >= 1 && version <= int64(len(l.History)):
-		return l.History[version-1], nil
+		if list := l.History[version-1]; list != nil {
+			return list, nil
+		}
+		return nil, fail(app.KindNotFound, "InvalidPrefixListVersion.NotFound", "Version %d of the prefix list '%s' is not kept any more: of those before %d the last %d are, with at most %d entries", version, l.ID, l.Version, keptVersions, keptEntries)
 	}
 	return nil, fail(app.KindNotFound, "InvalidPrefixListVersion.NotFound", "The prefix list '%s' has no version %d: its current one is %d", l.ID, version, l.Version)
 }
@@ -257,13 +259,18 @@ func (in ModifyPrefixListInput) entries(l app.PrefixList) ([]app.PrefixEntry, er
 	return list, nil
 }
 
-// renew makes entries the next version of a list, and forgets those before the kept versions.
+// renew makes entries the next version of a list. Of the earlier ones those beyond the limits are forgotten: they become nil,
+// while a version without entries is empty.
 func renew(l *app.PrefixList, list []app.PrefixEntry) {
-	l.History = append(slices.Clone(l.History), l.Entries)
+	l.History = append(slices.Clone(l.History), append([]app.PrefixEntry{}, l.Entries...))
 	l.Entries = list
 	l.Version++
-	if n := l.Version - keptVersions - 2; n >= 0 {
-		l.History[n] = nil
+	entries := 0
+	for n := len(l.History) - 1; n >= 0; n-- {
+		if entries += len(l.History[n]); entries > keptEntries || len(l.History)-n > keptVersions {
+			clear(l.History[:n+1])
+			return
+		}
 	}
 }
 

@@ -329,6 +329,27 @@ func TestPrefixListVersions(t *testing.T) {
 	}
 }
 
+// Versions with many entries are forgotten earlier, and one without entries is not taken for forgotten.
+func TestPrefixListHistoryIsBounded(t *testing.T) {
+	l := app.PrefixList{Version: 1}
+	renew(&l, make([]app.PrefixEntry, keptEntries/2))
+	if got, err := versionOf(l, 1); err != nil || got == nil || len(got) != 0 {
+		t.Errorf("the empty version is %v, %v", got, err)
+	}
+	before := l.History
+	for range 3 {
+		renew(&l, make([]app.PrefixEntry, keptEntries/2))
+	}
+	if len(before) != 1 || before[0] == nil {
+		t.Error("a history that others hold was changed")
+	}
+	for version, kept := range map[int64]bool{1: false, 2: false, 3: true, 4: true, 5: true} {
+		if _, err := versionOf(l, version); (err == nil) != kept {
+			t.Errorf("version %d of %d: %v", version, l.Version, err)
+		}
+	}
+}
+
 // FuzzRule: a rule is refused with EC2's code or normal: authorising what it says again is a duplicate, and revoking finds it.
 func FuzzRule(f *testing.F) {
 	f.Add("tcp", 1, 2, true, true, "10.0.0.1/8", "text")

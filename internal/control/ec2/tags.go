@@ -36,6 +36,8 @@ func checkTags(tags app.Tags) error {
 			return fail(app.KindInvalidRequest, "InvalidParameterValue", "Tag value exceeds the maximum length of %d characters: the value of %s", maxTagValue, key)
 		case strings.HasPrefix(lower, "aws:"):
 			return fail(app.KindInvalidRequest, "InvalidParameterValue", "Tag keys starting with 'aws:' are reserved for internal use: %s", key)
+		case key == VolumeTag && tags[key] == "":
+			return fail(app.KindInvalidRequest, "InvalidParameterValue", "The tag %s has no value: give the name of the volume", key)
 		case strings.HasPrefix(lower, ownTags) && key != VolumeTag:
 			return fail(app.KindInvalidRequest, "InvalidParameterValue", "The tag key %s is not known: of the keys with the prefix %s only %s has a meaning here", key, ownTags, VolumeTag)
 		}
@@ -182,6 +184,9 @@ func (c *EC2) retag(ctx context.Context, scope app.Scope, ids []string, change f
 				return err
 			}
 			putTags(tx, id, tags)
+			if err := nameVolumes(tx, scope, id); err != nil {
+				return err
+			}
 		}
 		return nil
 	})

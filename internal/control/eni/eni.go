@@ -109,10 +109,19 @@ func Delete(tx *store.Tx, id app.InterfaceID) {
 func Unmap(tx *store.Tx, ni app.NetworkInterface, addresses []netip.Addr) {
 	for e := range store.ElasticIPsByScope.Each(tx, ni.Scope) {
 		if e.Interface == ni.ID && slices.Contains(addresses, e.Private) {
-			e.Interface, e.Private, e.Association = "", netip.Addr{}, ""
-			store.Control.ElasticIPs.Put(tx, e)
+			UnmapOne(tx, e)
 		}
 	}
+}
+
+// UnmapOne takes an Elastic IP from its interface; one that came with a host's launch is gone then.
+func UnmapOne(tx *store.Tx, e app.ElasticIP) {
+	if e.Launched {
+		store.Control.ElasticIPs.Delete(tx, e.ID)
+		return
+	}
+	e.Interface, e.Private, e.Association = "", netip.Addr{}, ""
+	store.Control.ElasticIPs.Put(tx, e)
 }
 
 // Free is the number of addresses that the subnet has left, EC2's AvailableIpAddressCount.

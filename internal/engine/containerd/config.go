@@ -96,6 +96,9 @@ func (c *Config) recordPath(id app.InstanceID) string {
 func (c *Config) logPath(id app.InstanceID) string {
 	return filepath.Join(c.logDir(), string(id)+".log")
 }
+func (c *Config) viewDir(id app.InstanceID) string {
+	return filepath.Join(c.stateDir(), "v-"+string(id))
+}
 func (c *Config) envPath(id app.InstanceID) string { return filepath.Join(c.envDir(), string(id)) }
 
 // prepareDirs makes the directories. A user namespace's root reaches its bundle through

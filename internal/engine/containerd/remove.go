@@ -42,6 +42,9 @@ func (e *Engine) remove(ctx context.Context, id app.InstanceID, grace time.Durat
 			return err
 		}
 	}
+	if err := e.dropView(id); err != nil {
+		return diskError(string(id), err)
+	}
 	if err := e.layers.Remove(ctx, string(id)); err != nil && !errdefs.IsNotFound(err) {
 		return diskError(string(id), fmt.Errorf("cannot remove layer of instance %s: %w", id, err))
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/containerd/containerd/v2/core/mount"
 	continuity "github.com/containerd/continuity/fs"
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"github.com/funade/funade/internal/app"
 	"github.com/funade/funade/internal/base/atomicfile"
@@ -140,14 +141,14 @@ func (e *Engine) fillVolume(ctx context.Context, in engine.Instance, folders map
 	if len(folders) == 0 {
 		return nil
 	}
-	root := filepath.Join(e.cfg.stateDir(), "v-"+string(in.ID))
+	root := e.cfg.viewDir(in.ID)
 	// The instance's own layer, not mounted yet for anybody else, shows the image with the owners that it is to have.
 	layer, err := e.layers.Mounts(ctx, string(in.ID))
 	if err == nil {
-		err = mkdirMode(root, 0o700)
+		err = e.dropView(in.ID) // what a crash left
 	}
 	if err == nil {
-		err = mount.UnmountAll(root, 0) // what a crash left
+		err = mkdirMode(root, 0o700)
 	}
 	if err == nil {
 		err = mount.All(layer, root)
@@ -161,14 +162,27 @@ func (e *Engine) fillVolume(ctx context.Context, in engine.Instance, folders map
 			break
 		}
 	}
-	if uerr := errors.Join(mount.UnmountAll(root, 0), os.Remove(root)); err == nil && uerr != nil {
-		err = fmt.Errorf("cannot clear the view of the image of instance %s: %w", in.ID, uerr)
+	if derr := e.dropView(in.ID); err == nil {
+		err = derr
 	}
 	if errors.Is(err, errNoFolder) {
 		return app.Errorf(app.KindInvalidRequest, string(in.Image), "%w", err)
 	}
 	if err != nil {
 		return diskError(string(in.ID), err)
+	}
+	return nil
+}
+
+// dropView lets go of the view of an image through which an instance's volume was filled; none is fine.
+func (e *Engine) dropView(id app.InstanceID) error {
+	dir := e.cfg.viewDir(id)
+	err := mount.UnmountAll(dir, 0)
+	if err == nil {
+		err = os.Remove(dir)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot clear the view of the image of instance %s: %w", id, err)
 	}
 	return nil
 }
@@ -199,5 +213,8 @@ func fillFolder(root, p, dir string, uid, gid int) error {
 	if err != nil {
 		return err
 	}
-	return os.Rename(fresh, dir) // also over an empty folder
+	if err := unix.Rename(fresh, dir); err != nil { // over an empty folder too, which os.Rename refuses
+		return fmt.Errorf("cannot put the folder in place: %w", err)
+	}
+	return nil
 }

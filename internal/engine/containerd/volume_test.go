@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/funade/funade/internal/engine/enginetest"
 )
 
@@ -48,6 +50,40 @@ func TestVolumeInUserNamespaces(t *testing.T) {
 	}
 	if left, err := filepath.Glob(filepath.Join(cfg.stateDir(), "v-*")); err != nil || len(left) > 0 {
 		t.Errorf("views of images are left: %v, %v", left, err)
+	}
+}
+
+// TestVolumeAfterCrash: what a daemon left that died while it filled a volume is in nobody's way.
+func TestVolumeAfterCrash(t *testing.T) {
+	cfg := testConfig(t)
+	h := harness(t, cfg)
+	in := h.Instance(t, enginetest.Program{Volumes: []string{"/db"}, Tree: []enginetest.Node{{Name: "db", Mode: 0o700}, {Name: "db/seed", Mode: 0o600, Data: "seed\n"}}, Actions: []string{"cat=/db/seed", "serve"}})
+	in.Volume = filepath.Join(t.TempDir(), "vol-1")
+	leave := func() {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Join(in.Volume, volumeNew, "half"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Mkdir(cfg.viewDir(in.ID), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Mount("tmpfs", cfg.viewDir(in.ID), "tmpfs", 0, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leave()
+	h.Ensure(t, in)
+	s := h.Until(t, in.ID, "running", running)
+	h.LogHas(t, s.LogPath, "seed\nready\n")
+	if left, err := filepath.Glob(filepath.Join(in.Volume, volumeNew)); err != nil || len(left) > 0 {
+		t.Errorf("left are %v, %v", left, err)
+	}
+	leave()
+	if err := h.Engine.Remove(t.Context(), in.ID, time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(cfg.viewDir(in.ID)); err == nil {
+		t.Error("the view is left")
 	}
 }
 

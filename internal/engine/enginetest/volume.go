@@ -49,6 +49,15 @@ func volume(t *testing.T, h *Harness) {
 	second.Volume = folder
 	h.Ensure(t, second)
 	wants(t, h, h.logged(t, second.ID), "\nmore\nmore\nmore\nmore\nfrom the image\nmore\nmore\nready")
+	for range 2 { // nobody writes to this one
+		idle := h.Instance(t, p)
+		idle.StartCommand, idle.Volume = []string{"owner=/data", "serve"}, folder+"-idle"
+		h.Ensure(t, idle)
+		wants(t, h, h.logged(t, idle.ID), "/data 1000:1001 755\n")
+		if err := h.Engine.Remove(t.Context(), idle.ID, time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
 	third := h.Instance(t, p) // a volume is asked for, or not there
 	third.StartCommand = []string{"owner=/data", "serve"}
 	h.Ensure(t, third)

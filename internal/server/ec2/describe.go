@@ -19,8 +19,10 @@ import (
 type query struct {
 	ids     []string
 	filters []api.Filter
-	max     *int32
-	token   *string
+	// also are filters that the operation adds.
+	also  []api.Filter
+	max   *int32
+	token *string
 	// minimum and maximum bound MaxResults; zero means 5 and 1000.
 	minimum, maximum int32
 	// missing is the error for an id that is not there.
@@ -57,7 +59,7 @@ func describe[T any](q query, all []T, d described[T]) (page []T, next *string, 
 			}
 			found[d.id(item)] = true
 		}
-		if d.matches(item, q.filters) {
+		if d.matches(item, q.filters) && d.matches(item, q.also) {
 			kept = append(kept, item)
 		}
 	}
@@ -166,7 +168,7 @@ func (d described[T]) page(q query, kept []T) ([]T, *string, error) {
 
 func (q query) fingerprint() string {
 	h := fnv.New64a()
-	for _, f := range q.filters {
+	for _, f := range slices.Concat(q.filters, q.also) {
 		h.Write([]byte(member.Value(f.Name) + "\x00" + strings.Join(f.Values, "\x00") + "\x01"))
 	}
 	return hex.EncodeToString(h.Sum(nil))

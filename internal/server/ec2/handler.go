@@ -3,22 +3,30 @@
 package ec2
 
 import (
+	"context"
 	"errors"
 
 	"github.com/funade/funade/internal/app"
 	api "github.com/funade/funade/internal/aws/api/ec2"
 	"github.com/funade/funade/internal/aws/wire"
 	control "github.com/funade/funade/internal/control/ec2"
+	"github.com/funade/funade/internal/logs"
 )
 
 // Handler implements the generated EC2 handler.
 type Handler struct {
 	api.Unimplemented
 	control *control.EC2
+	output  Output
+}
+
+// Output is the part of the log store that holds what hosts wrote.
+type Output interface {
+	GetEvents(ctx context.Context, in logs.GetEventsInput) (logs.GetEventsOutput, error)
 }
 
 // New returns the handler.
-func New(c *control.EC2) *Handler { return &Handler{control: c} }
+func New(c *control.EC2, o Output) *Handler { return &Handler{control: c, output: o} }
 
 // codes are what kinds become when control gave no code.
 var codes = map[app.Kind]string{

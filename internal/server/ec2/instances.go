@@ -3,8 +3,8 @@ package ec2
 import (
 	"cmp"
 	"context"
-	"encoding/base64"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"github.com/funade/funade/internal/app"
@@ -46,8 +46,8 @@ func runInput(in *api.RunInstancesInput) (control.RunHostsInput, error) {
 	if in.LaunchTemplate != nil {
 		return control.RunHostsInput{}, invalid("LaunchTemplate cannot be given: there are no launch templates here. Give the parameters themselves")
 	}
-	if len(in.SecurityGroups) > 0 {
-		return control.RunHostsInput{}, invalid("SecurityGroups (names) cannot be given: use SecurityGroupIds")
+	if err := onlyContainers(in); err != nil {
+		return control.RunHostsInput{}, err
 	}
 	host := app.Host{
 		Image: member.Value(in.ImageId), InstanceType: cmp.Or(string(in.InstanceType), control.DefaultType), KeyName: member.Value(in.KeyName),
@@ -70,38 +70,111 @@ func runInput(in *api.RunInstancesInput) (control.RunHostsInput, error) {
 		host.MetadataTags, host.HTTPIPv6 = cmp.Or(string(m.InstanceMetadataTags), host.MetadataTags), cmp.Or(string(m.HttpProtocolIpv6), host.HTTPIPv6)
 		host.HopLimit = cmp.Or(int(member.Value(m.HttpPutResponseHopLimit)), host.HopLimit)
 	}
+	volume, err := runVolume(in.BlockDeviceMappings)
+	if err != nil {
+		return control.RunHostsInput{}, err
+	}
 	out := control.RunHostsInput{
 		Min: int(*in.MinCount), Max: int(*in.MaxCount), Host: host, Subnet: app.SubnetID(member.Value(in.SubnetId)),
-		Groups: groupIDs(in.SecurityGroupIds), HostTags: tags[api.ResourceTypeInstance], NICTags: tags[api.ResourceTypeNetworkInterface],
+		Groups: groupIDs(in.SecurityGroupIds), GroupNames: in.SecurityGroups, Volume: volume,
+		HostTags: tags[api.ResourceTypeInstance], NICTags: tags[api.ResourceTypeNetworkInterface], VolumeTags: tags[api.ResourceTypeVolume],
 	}
 	return out, runInterfaces(in, &out)
 }
 
+// onlyContainers refuses what no container of this machine can be.
+func onlyContainers(in *api.RunInstancesInput) error {
+	tenancy := in.Placement != nil && in.Placement.Tenancy != "" && in.Placement.Tenancy != api.TenancyDefault
+	for _, p := range []struct {
+		name  string
+		given bool
+	}{
+		{"Placement.Tenancy", tenancy}, {"KernelId", in.KernelId != nil}, {"RamdiskId", in.RamdiskId != nil}, {"InstanceMarketOptions", in.InstanceMarketOptions != nil},
+		{"HibernationOptions.Configured", in.HibernationOptions != nil && member.Value(in.HibernationOptions.Configured)},
+		{"EnclaveOptions.Enabled", in.EnclaveOptions != nil && member.Value(in.EnclaveOptions.Enabled)},
+		{"ElasticGpuSpecification", len(in.ElasticGpuSpecification) > 0}, {"ElasticInferenceAccelerator", len(in.ElasticInferenceAccelerators) > 0},
+		{"LicenseSpecification", len(in.LicenseSpecifications) > 0},
+	} {
+		if p.given {
+			return invalid(p.name + " cannot be had: every instance is a container of this machine. Leave it out")
+		}
+	}
+	return nil
+}
+
+// runVolume reads how the host's only volume is to be shown.
+func runVolume(mappings []api.BlockDeviceMapping) (app.Volume, error) {
+	out := app.Volume{DeleteOnTermination: true}
+	for _, m := range mappings {
+		device := member.Value(m.DeviceName)
+		if m.NoDevice != nil || m.VirtualName != nil && m.Ebs == nil {
+			continue // nothing is to be there, and nothing is
+		}
+		if !slices.Contains(rootDevices, device) || m.Ebs == nil {
+			return out, invalid("The device " + device + " cannot be had: an instance has one volume, " + control.RootDevice + ", mounted at /data and at what its image declares. Remove the mapping")
+		}
+		e := m.Ebs
+		if e.SnapshotId != nil {
+			return out, invalid("SnapshotId " + *e.SnapshotId + " cannot be given: there are no snapshots here. Leave it out, or reattach a volume with the tag " + control.VolumeTag)
+		}
+		out.Size, out.Type, out.IOPS, out.Throughput = int(member.Value(e.VolumeSize)), string(e.VolumeType), int(member.Value(e.Iops)), int(member.Value(e.Throughput))
+		out.Encrypted, out.KMSKey = member.Value(e.Encrypted), member.Value(e.KmsKeyId)
+		if e.DeleteOnTermination != nil {
+			out.DeleteOnTermination = *e.DeleteOnTermination
+		}
+	}
+	return out, nil
+}
+
+// rootDevices are the names that images of AWS give to their root devices: all mean the one volume of a host.
+var rootDevices = []string{control.RootDevice, "/dev/sda1", "/dev/sda", "/dev/xvda1"}
+
 // runInterfaces reads where a new host is to stand: parameters of its own, or a list of interfaces.
 func runInterfaces(in *api.RunInstancesInput, out *control.RunHostsInput) error {
-	address := member.Value(in.PrivateIpAddress)
-	for n, spec := range in.NetworkInterfaces {
-		if in.SubnetId != nil || len(in.SecurityGroupIds) > 0 || in.PrivateIpAddress != nil {
+	spec := api.InstanceNetworkInterfaceSpecification{PrivateIpAddress: in.PrivateIpAddress}
+	if len(in.NetworkInterfaces) > 0 {
+		if in.SubnetId != nil || len(in.SecurityGroupIds)+len(in.SecurityGroups) > 0 || in.PrivateIpAddress != nil {
 			return invalid("Network interfaces and an instance-level subnet ID, security groups or address may not be specified on the same request")
 		}
-		if spec.NetworkInterfaceId != nil {
-			out.Existing = append(out.Existing, app.InterfaceID(*spec.NetworkInterfaceId))
-			continue
+		list := slices.Clone(in.NetworkInterfaces)
+		slices.SortStableFunc(list, func(a, b api.InstanceNetworkInterfaceSpecification) int {
+			return cmp.Compare(member.Value(a.DeviceIndex), member.Value(b.DeviceIndex))
+		})
+		if spec = list[0]; spec.NetworkInterfaceId != nil || len(list) > 1 {
+			return existingInterfaces(list, out)
 		}
-		if n > 0 || len(out.Existing) > 0 {
-			return invalid("Only the first network interface can be made with the instance: create the others with CreateNetworkInterface and give their ids")
+		out.Subnet, out.Groups, out.Description = app.SubnetID(member.Value(spec.SubnetId)), groupIDs(spec.Groups), member.Value(spec.Description)
+		out.Public = spec.AssociatePublicIpAddress
+		out.Keep = spec.DeleteOnTermination != nil && !*spec.DeleteOnTermination
+	}
+	if err := onlyIPv4([]parameter{{"Ipv6AddressCount", member.Value(spec.Ipv6AddressCount) > 0, false}, {"Ipv6Addresses", len(spec.Ipv6Addresses) > 0, false}}); err != nil {
+		return err
+	}
+	if err := noPrefixes(len(spec.Ipv4Prefixes), spec.Ipv4PrefixCount); err != nil {
+		return err
+	}
+	wanted, n, err := wantedAddresses(&api.CreateNetworkInterfaceInput{
+		PrivateIpAddress: spec.PrivateIpAddress, PrivateIpAddresses: spec.PrivateIpAddresses, SecondaryPrivateIpAddressCount: spec.SecondaryPrivateIpAddressCount,
+	})
+	out.Addresses, out.Count = wanted, n
+	out.NoPrimary = len(wanted) > 0 && spec.PrivateIpAddress == nil && !slices.ContainsFunc(spec.PrivateIpAddresses, func(p api.PrivateIpAddressSpecification) bool { return member.Value(p.Primary) })
+	return err
+}
+
+// existingInterfaces reads a list of interfaces that are there, by device index.
+func existingInterfaces(list []api.InstanceNetworkInterfaceSpecification, out *control.RunHostsInput) error {
+	for n, spec := range list {
+		if spec.NetworkInterfaceId == nil {
+			return invalid("NetworkInterfaces can make one interface, or name ones that exist: create the others with CreateNetworkInterface and give their ids")
 		}
-		out.Subnet, out.Groups = app.SubnetID(member.Value(spec.SubnetId)), groupIDs(spec.Groups)
-		address = member.Value(spec.PrivateIpAddress)
+		if index := int(member.Value(spec.DeviceIndex)); index != n && spec.DeviceIndex != nil {
+			return invalid("The device index " + strconv.Itoa(index) + " of interface " + *spec.NetworkInterfaceId + " cannot be had: count from 0 without gaps")
+		}
+		if spec.SubnetId != nil || len(spec.Groups) > 0 || spec.PrivateIpAddress != nil {
+			return invalid("A network interface may not specify both a network interface ID and a subnet, groups or address: " + *spec.NetworkInterfaceId)
+		}
+		out.Existing = append(out.Existing, app.InterfaceID(*spec.NetworkInterfaceId))
 	}
-	if address == "" {
-		return nil
-	}
-	a, err := netip.ParseAddr(address)
-	if err != nil || !a.Is4() {
-		return invalid("Value (" + address + ") for parameter PrivateIpAddress is invalid: give an IPv4 address of the subnet")
-	}
-	out.Address = a
 	return nil
 }
 
@@ -111,72 +184,6 @@ func groupIDs(ids []string) []app.GroupID {
 
 func hostIDs(ids []string) []app.HostID {
 	return shapes(ids, func(id string) app.HostID { return app.HostID(id) })
-}
-
-// hosts is how private hosts are selected.
-var hosts = described[control.HostDetail]{
-	id:   func(d control.HostDetail) string { return string(d.ID) },
-	tags: func(d control.HostDetail) app.Tags { return d.Tags },
-	filters: map[string]func(control.HostDetail) []string{
-		"availability-zone":                      ofNICs(func(i control.InterfaceDetail) string { return i.Zone }),
-		"client-token":                           one(func(d control.HostDetail) string { return d.ClientToken }),
-		"iam-instance-profile.arn":               one(func(d control.HostDetail) string { return d.ProfileARN }),
-		"image-id":                               one(func(d control.HostDetail) string { return d.Image }),
-		"instance-id":                            one(func(d control.HostDetail) string { return string(d.ID) }),
-		"instance-state-code":                    one(func(d control.HostDetail) string { return strconv.Itoa(int(stateCodes[d.State])) }),
-		"instance-state-name":                    one(func(d control.HostDetail) string { return string(d.State) }),
-		"instance-type":                          one(func(d control.HostDetail) string { return d.InstanceType }),
-		"instance.group-id":                      hostGroups(func(g app.SecurityGroup) string { return string(g.ID) }),
-		"instance.group-name":                    hostGroups(func(g app.SecurityGroup) string { return g.Name }),
-		"ip-address":                             ofNICs(publicAddress),
-		"key-name":                               one(func(d control.HostDetail) string { return d.KeyName }),
-		"network-interface.network-interface-id": ofNICs(func(i control.InterfaceDetail) string { return string(i.ID) }),
-		"network-interface.subnet-id":            ofNICs(func(i control.InterfaceDetail) string { return string(i.Subnet) }),
-		"network-interface.vpc-id":               ofNICs(func(i control.InterfaceDetail) string { return string(i.VPC) }),
-		"owner-id":                               one(func(d control.HostDetail) string { return string(d.Scope.Account) }),
-		"private-dns-name":                       ofNICs(privateName),
-		"private-ip-address":                     ofNICs(privateAddress),
-		"network-interface.addresses.private-ip-address": ofNICs(privateAddress),
-		"reservation-id": one(func(d control.HostDetail) string { return d.Reservation }),
-		"subnet-id":      ofNICs(func(i control.InterfaceDetail) string { return string(i.Subnet) }),
-		"tenancy":        fixed[control.HostDetail]("default"),
-		"vpc-id":         ofNICs(func(i control.InterfaceDetail) string { return string(i.VPC) }),
-	},
-}
-
-func ofNICs(of func(control.InterfaceDetail) string) func(control.HostDetail) []string {
-	return func(d control.HostDetail) (out []string) {
-		for _, i := range d.NICs {
-			if v := of(i); v != "" {
-				out = append(out, v)
-			}
-		}
-		return out
-	}
-}
-
-func hostGroups(of func(app.SecurityGroup) string) func(control.HostDetail) []string {
-	return func(d control.HostDetail) (out []string) {
-		for _, i := range d.NICs {
-			for _, g := range i.Groups {
-				out = append(out, of(g))
-			}
-		}
-		return out
-	}
-}
-
-func privateAddress(i control.InterfaceDetail) string { return i.Addresses[0].String() }
-
-func privateName(i control.InterfaceDetail) string {
-	return app.PrivateNames(i.Addresses[0], i.Scope.Region)[0]
-}
-
-func publicAddress(i control.InterfaceDetail) string {
-	if i.Public == nil {
-		return ""
-	}
-	return i.Public.Address.String()
 }
 
 func (h *Handler) describeHosts(ctx context.Context, q query) ([]control.HostDetail, *string, error) {
@@ -226,21 +233,18 @@ func groupShapes(list []app.SecurityGroup) []api.GroupIdentifier {
 }
 
 func hostShape(d control.HostDetail) api.Instance {
-	monitoring := api.MonitoringStateDisabled
-	if d.Monitoring {
-		monitoring = api.MonitoringStateEnabled
-	}
 	out := api.Instance{
 		InstanceId: new(string(d.ID)), ImageId: &d.Image, InstanceType: api.InstanceType(d.InstanceType), State: stateShape(d.State), AmiLaunchIndex: member.Int32(d.LaunchIndex),
-		KeyName: member.Text(d.KeyName), LaunchTime: member.Moment(d.LaunchedAt), Monitoring: &api.Monitoring{State: monitoring}, Architecture: api.ArchitectureValuesX8664,
-		BlockDeviceMappings: []api.InstanceBlockDeviceMapping{}, ClientToken: member.Text(d.ClientToken), EbsOptimized: &d.EBSOptimized, EnaSupport: new(true),
-		Hypervisor: api.HypervisorTypeXen, RootDeviceType: api.DeviceTypeInstanceStore, VirtualizationType: api.VirtualizationTypeHvm, SourceDestCheck: &d.SourceDestCheck,
-		Tags: tagList(d.Tags), Placement: &api.Placement{Tenancy: api.TenancyDefault, GroupName: new("")}, PrivateDnsName: new(""), PublicDnsName: new(""), StateTransitionReason: new(d.StateReason),
-		MetadataOptions: &api.InstanceMetadataOptionsResponse{
-			State: api.InstanceMetadataOptionsStateApplied, HttpTokens: api.HttpTokensState(d.HTTPTokens), HttpPutResponseHopLimit: member.Int32(d.HopLimit),
-			HttpEndpoint: api.InstanceMetadataEndpointState(d.HTTPEndpoint), HttpProtocolIpv6: api.InstanceMetadataProtocolState(d.HTTPIPv6), InstanceMetadataTags: api.InstanceMetadataTagsState(d.MetadataTags),
-		},
-		NetworkInterfaces: shapes(d.NICs, hostNIC), SecurityGroups: []api.GroupIdentifier{},
+		KeyName: member.Text(d.KeyName), LaunchTime: member.Moment(d.LaunchedAt), Monitoring: &api.Monitoring{State: monitoringState(d.Host)}, Architecture: api.ArchitectureValues(architecture(d.InstanceType)),
+		BlockDeviceMappings: shapes(d.Disks, diskShape), RootDeviceName: new(control.RootDevice), ProductCodes: []api.ProductCode{}, ClientToken: member.Text(d.ClientToken), EbsOptimized: &d.EBSOptimized, EnaSupport: new(true),
+		Hypervisor: api.HypervisorTypeXen, RootDeviceType: api.DeviceTypeEbs, VirtualizationType: api.VirtualizationTypeHvm, SourceDestCheck: &d.SourceDestCheck,
+		Tags: tagList(d.Tags), Placement: &api.Placement{Tenancy: api.TenancyDefault, GroupName: new("")}, PrivateDnsName: new(""), PublicDnsName: new(""), StateTransitionReason: new(transition(d.Host)),
+		MetadataOptions: metadataShape(d.Host), CpuOptions: cpuShape(d.InstanceType), PlatformDetails: new("Linux/UNIX"), UsageOperation: new("RunInstances"), CurrentInstanceBootMode: api.InstanceBootModeValuesLegacyBios,
+		CapacityReservationSpecification: &api.CapacityReservationSpecificationResponse{CapacityReservationPreference: api.CapacityReservationPreferenceOpen},
+		HibernationOptions:               &api.HibernationOptions{Configured: new(false)}, EnclaveOptions: &api.EnclaveOptions{Enabled: new(false)},
+		MaintenanceOptions:    &api.InstanceMaintenanceOptions{AutoRecovery: api.InstanceAutoRecoveryStateDefault},
+		PrivateDnsNameOptions: &api.PrivateDnsNameOptionsResponse{HostnameType: api.HostnameTypeIpName, EnableResourceNameDnsARecord: new(false), EnableResourceNameDnsAAAARecord: new(false)},
+		NetworkInterfaces:     shapes(d.NICs, hostNIC), SecurityGroups: []api.GroupIdentifier{},
 	}
 	if d.StateCode != "" {
 		out.StateReason = &api.StateReason{Code: &d.StateCode, Message: &d.StateReason}
@@ -252,10 +256,36 @@ func hostShape(d control.HostDetail) api.Instance {
 		i := d.NICs[0]
 		out.SubnetId, out.VpcId = new(string(i.Subnet)), new(string(i.VPC))
 		out.PrivateIpAddress, out.PrivateDnsName, out.PublicIpAddress = new(privateAddress(i)), new(privateName(i)), member.Text(publicAddress(i))
-		out.Placement.AvailabilityZone = &i.Zone
+		out.Placement.AvailabilityZone, out.SourceDestCheck = &i.Zone, &i.SourceDestCheck
 		out.SecurityGroups = groupShapes(i.Groups)
 	}
 	return out
+}
+
+// transition is what EC2 says about why a host stopped; what keeps it pending is in StateReason only.
+func transition(h app.Host) string {
+	if h.State == app.HostPending {
+		return ""
+	}
+	return h.StateReason
+}
+
+func metadataShape(h app.Host) *api.InstanceMetadataOptionsResponse {
+	return &api.InstanceMetadataOptionsResponse{
+		State: api.InstanceMetadataOptionsStateApplied, HttpTokens: api.HttpTokensState(h.HTTPTokens), HttpPutResponseHopLimit: member.Int32(h.HopLimit),
+		HttpEndpoint: api.InstanceMetadataEndpointState(h.HTTPEndpoint), HttpProtocolIpv6: api.InstanceMetadataProtocolState(h.HTTPIPv6), InstanceMetadataTags: api.InstanceMetadataTagsState(h.MetadataTags),
+	}
+}
+
+func cpuShape(name string) *api.CpuOptions {
+	size, _ := control.SizeOf(name)
+	return &api.CpuOptions{CoreCount: member.Int32(size.VCPUs), ThreadsPerCore: member.Int32(1)}
+}
+
+func diskShape(v app.Volume) api.InstanceBlockDeviceMapping {
+	return api.InstanceBlockDeviceMapping{DeviceName: &v.Device, Ebs: &api.EbsInstanceBlockDevice{
+		VolumeId: new(string(v.ID)), Status: api.AttachmentStatusAttached, AttachTime: member.Moment(v.AttachedAt), DeleteOnTermination: &v.DeleteOnTermination,
+	}}
 }
 
 func hostNIC(i control.InterfaceDetail) api.InstanceNetworkInterface {
@@ -277,7 +307,7 @@ func publicShape(i control.InterfaceDetail) *api.InstanceNetworkInterfaceAssocia
 	if i.Public == nil {
 		return nil
 	}
-	return &api.InstanceNetworkInterfaceAssociation{PublicIp: new(publicAddress(i)), IpOwnerId: new(string(i.Scope.Account)), PublicDnsName: new("")}
+	return &api.InstanceNetworkInterfaceAssociation{PublicIp: new(publicAddress(i)), IpOwnerId: new(addressOwner(*i.Public)), PublicDnsName: new("")}
 }
 
 // DescribeInstanceStatus shows the states of hosts that run, with IncludeAllInstances of all.
@@ -285,19 +315,21 @@ func (h *Handler) DescribeInstanceStatus(ctx context.Context, in *api.DescribeIn
 	if err := dryRun(in.DryRun); err != nil {
 		return nil, err
 	}
-	page, next, err := h.describeHosts(ctx, query{ids: in.InstanceIds, filters: in.Filters, max: in.MaxResults, token: in.NextToken})
+	all, err := h.control.DescribeHosts(ctx, caller.Scope(ctx))
+	if err != nil {
+		return nil, wireError(err)
+	}
+	q := query{ids: in.InstanceIds, filters: in.Filters, max: in.MaxResults, token: in.NextToken, missing: control.Missing("i-")}
+	if !member.Value(in.IncludeAllInstances) {
+		q.also = []api.Filter{{Name: new("instance-state-name"), Values: []string{string(api.InstanceStateNameRunning)}}}
+	}
+	page, next, err := describe(q, all, hostStatuses)
 	if err != nil {
 		return nil, err
 	}
 	out := &api.DescribeInstanceStatusOutput{InstanceStatuses: []api.InstanceStatus{}, NextToken: next}
 	for _, d := range page {
-		if d.State != app.HostRunning && !member.Value(in.IncludeAllInstances) {
-			continue
-		}
-		status, check := api.SummaryStatusOk, api.StatusTypePassed
-		if d.State != app.HostRunning {
-			status, check = api.SummaryStatusNotApplicable, api.StatusTypeInsufficientData
-		}
+		status, check := healthOf(d)
 		summary := &api.InstanceStatusSummary{Status: status, Details: []api.InstanceStatusDetails{{Name: api.StatusNameReachability, Status: check}}}
 		zone := ""
 		if len(d.NICs) > 0 {
@@ -308,6 +340,14 @@ func (h *Handler) DescribeInstanceStatus(ctx context.Context, in *api.DescribeIn
 		})
 	}
 	return out, nil
+}
+
+// healthOf is what EC2's status checks say of a host.
+func healthOf(d control.HostDetail) (api.SummaryStatus, api.StatusType) {
+	if d.State != app.HostRunning {
+		return api.SummaryStatusNotApplicable, api.StatusTypeInsufficientData
+	}
+	return api.SummaryStatusOk, api.StatusTypePassed
 }
 
 func changeShape(c control.HostChange) api.InstanceStateChange {
@@ -359,106 +399,4 @@ func (h *Handler) TerminateInstances(ctx context.Context, in *api.TerminateInsta
 		return nil, wireError(err)
 	}
 	return &api.TerminateInstancesOutput{TerminatingInstances: shapes(changes, changeShape)}, nil
-}
-
-// DescribeInstanceAttribute shows one attribute of a host.
-func (h *Handler) DescribeInstanceAttribute(ctx context.Context, in *api.DescribeInstanceAttributeInput) (*api.DescribeInstanceAttributeOutput, error) {
-	if err := dryRun(in.DryRun); err != nil {
-		return nil, err
-	}
-	page, _, err := h.describeHosts(ctx, query{ids: []string{*in.InstanceId}})
-	if err != nil {
-		return nil, err
-	}
-	d := page[0]
-	out := &api.DescribeInstanceAttributeOutput{InstanceId: in.InstanceId}
-	yes := func(b bool) *api.AttributeBooleanValue { return &api.AttributeBooleanValue{Value: &b} }
-	text := func(s string) *api.AttributeValue { return &api.AttributeValue{Value: member.Text(s)} }
-	switch in.Attribute {
-	case api.InstanceAttributeNameDisableApiTermination:
-		out.DisableApiTermination = yes(d.DisableTermination)
-	case api.InstanceAttributeNameDisableApiStop:
-		out.DisableApiStop = yes(d.DisableStop)
-	case api.InstanceAttributeNameEbsOptimized:
-		out.EbsOptimized = yes(d.EBSOptimized)
-	case api.InstanceAttributeNameSourceDestCheck:
-		out.SourceDestCheck = yes(d.SourceDestCheck)
-	case api.InstanceAttributeNameEnaSupport:
-		out.EnaSupport = yes(true)
-	case api.InstanceAttributeNameInstanceInitiatedShutdownBehavior:
-		out.InstanceInitiatedShutdownBehavior = text(d.ShutdownBehavior)
-	case api.InstanceAttributeNameInstanceType:
-		out.InstanceType = text(d.InstanceType)
-	case api.InstanceAttributeNameUserData:
-		out.UserData = text(d.UserData)
-	case api.InstanceAttributeNameGroupSet:
-		out.Groups = hostShape(d).SecurityGroups
-	case api.InstanceAttributeNameBlockDeviceMapping:
-		out.BlockDeviceMappings = []api.InstanceBlockDeviceMapping{}
-	default:
-		return nil, invalid("The attribute " + string(in.Attribute) + " does not apply to containers")
-	}
-	return out, nil
-}
-
-// ModifyInstanceAttribute changes attributes of a host.
-func (h *Handler) ModifyInstanceAttribute(ctx context.Context, in *api.ModifyInstanceAttributeInput) (*api.ModifyInstanceAttributeOutput, error) {
-	if err := dryRun(in.DryRun); err != nil {
-		return nil, err
-	}
-	if in.Attribute != "" {
-		spread(in)
-	}
-	id := app.HostID(*in.InstanceId)
-	if len(in.Groups) > 0 {
-		if err := h.control.SetHostGroups(ctx, caller.Scope(ctx), id, groupIDs(in.Groups)); err != nil {
-			return nil, wireError(err)
-		}
-	}
-	err := h.control.ModifyHost(ctx, caller.Scope(ctx), id, func(host *app.Host) error {
-		for _, b := range []struct {
-			to   *bool
-			from *api.AttributeBooleanValue
-		}{
-			{&host.DisableTermination, in.DisableApiTermination}, {&host.DisableStop, in.DisableApiStop},
-			{&host.EBSOptimized, in.EbsOptimized}, {&host.SourceDestCheck, in.SourceDestCheck},
-		} {
-			if b.from != nil && b.from.Value != nil {
-				*b.to = *b.from.Value
-			}
-		}
-		if v := in.InstanceInitiatedShutdownBehavior; v != nil {
-			host.ShutdownBehavior = member.Value(v.Value)
-		}
-		if v := in.InstanceType; v != nil {
-			host.InstanceType = member.Value(v.Value)
-		}
-		if v := in.UserData; v != nil {
-			host.UserData = base64.StdEncoding.EncodeToString(v.Value)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, wireError(err)
-	}
-	return &api.ModifyInstanceAttributeOutput{}, nil
-}
-
-// spread turns the form Attribute and Value into the member that it means.
-func spread(in *api.ModifyInstanceAttributeInput) {
-	flag := &api.AttributeBooleanValue{Value: new(member.Value(in.Value) == "true")}
-	switch in.Attribute {
-	case api.InstanceAttributeNameDisableApiTermination:
-		in.DisableApiTermination = flag
-	case api.InstanceAttributeNameDisableApiStop:
-		in.DisableApiStop = flag
-	case api.InstanceAttributeNameSourceDestCheck:
-		in.SourceDestCheck = flag
-	case api.InstanceAttributeNameEbsOptimized:
-		in.EbsOptimized = flag
-	case api.InstanceAttributeNameInstanceType:
-		in.InstanceType = &api.AttributeValue{Value: in.Value}
-	case api.InstanceAttributeNameInstanceInitiatedShutdownBehavior:
-		in.InstanceInitiatedShutdownBehavior = &api.AttributeValue{Value: in.Value}
-	}
 }

@@ -240,13 +240,26 @@ func attachmentShape(i control.InterfaceDetail) *api.NetworkInterfaceAttachment 
 // associationShape is the Elastic IP of a private address, nil for none.
 func associationShape(i control.InterfaceDetail, private netip.Addr) *api.NetworkInterfaceAssociation {
 	for _, e := range i.Elastic {
-		if e.Private == private {
-			return &api.NetworkInterfaceAssociation{
-				AllocationId: new(string(e.ID)), AssociationId: new(string(e.Association)), PublicIp: new(e.Address.String()), PublicDnsName: new(""), IpOwnerId: new(string(e.Scope.Account)),
-			}
+		if e.Private != private {
+			continue
 		}
+		out := &api.NetworkInterfaceAssociation{
+			AllocationId: new(string(e.ID)), AssociationId: new(string(e.Association)), PublicIp: new(e.Address.String()), PublicDnsName: new(""), IpOwnerId: new(addressOwner(e)),
+		}
+		if e.Launched {
+			out.AllocationId, out.AssociationId = nil, nil
+		}
+		return out
 	}
 	return nil
+}
+
+// addressOwner is whose a public address is: those that hosts get at their launch are not the account's.
+func addressOwner(e app.ElasticIP) string {
+	if e.Launched {
+		return "amazon"
+	}
+	return string(e.Scope.Account)
 }
 
 // DeleteNetworkInterface removes a network interface.

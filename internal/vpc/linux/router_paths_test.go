@@ -729,3 +729,55 @@ func callLAN(t *testing.T, address string) (said string, err error) {
 	})
 	return said, err
 }
+
+// A route to an interface leads through it, whatever the destination, and further interfaces and addresses work.
+func TestRoutesToInterfacesAndFurtherOnes(t *testing.T) {
+	d := openPlane(t, freshConfig(t))
+	p := newPlan(1)
+	p.group('a', everything(), everything())
+	i, mid, far := p.port(1, "192.168.1.50", 'a'), p.port(2, "192.168.1.60", 'a'), p.port(3, "192.168.3.10", 'a')
+	second := p.port(4, "192.168.3.20", 'a') // the middlebox's eth2
+	mid.ENIs = append(mid.ENIs, second.ENIs[0])
+	port := *p.n.Ports[far.ENIs[0].ID]
+	port.Addresses = append(port.Addresses, netip.MustParseAddr("192.168.3.11"))
+	p.n.Ports[port.ID], far.ENIs[0].Addresses = &port, port.Addresses
+	program(t, d, p)
+	a, m, f := attach(t, d, i), attach(t, d, mid), attach(t, d, far)
+	for _, to := range []string{"192.168.3.10", "192.168.3.11", "192.168.3.20", "192.168.1.60"} {
+		expectPing(t, "the first interface", a, to, answered)
+	}
+	expectPing(t, "the one with two addresses", f, "192.168.1.50", answered)
+	if err := inside(t, m, func() error {
+		from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(192, 168, 3, 20)}, Timeout: time.Second}
+		_, err := from.Dial("tcp4", "192.168.1.50:9")
+		if !errors.Is(err, unix.ECONNREFUSED) {
+			t.Errorf("by the second interface: %v, want a refusal by the other end", err)
+		}
+		return setSysctl("ipv4/ip_forward", "1")
+	}); err != nil {
+		t.Fatal(err)
+	}
+	p.change()
+	p.route(vpc.Route{CIDR: netip.MustParsePrefix("172.20.0.0/16"), Kind: vpc.RoutePort, Target: string(mid.ENIs[0].ID)})
+	program(t, d, p)
+	ns, err := openNS(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ns.Close()
+	s := sniff(t, ns, i.ENIs[0].Addresses[0])
+	expectPing(t, "the first interface through one that checks", a, "172.20.1.1", silence)
+	if s.seen.Load() > 0 {
+		t.Error("an interface that checks got a packet for somebody else")
+	}
+	p.change()
+	loose := *p.n.Ports[mid.ENIs[0].ID]
+	loose.CheckSource = false
+	p.n.Ports[loose.ID] = &loose
+	program(t, d, p)
+	pingFrom(t, a, "172.20.1.1")
+	poll(2*time.Second, func() bool { return s.seen.Load() > 0 })
+	if s.seen.Load() == 0 {
+		t.Error("the interface that the route names got no packet")
+	}
+}

@@ -91,15 +91,18 @@ func TestShiftOwners(t *testing.T) {
 	needRoot(t)
 	volume := t.TempDir()
 	path := func(name string) string { return filepath.Join(volume, name) }
-	for name, uid := range map[string]int{"db": 7, "db/file": 65_535, "db/foreign": 500_000} {
+	for _, made := range []struct {
+		name string
+		uid  int
+	}{{"db", 7}, {"db/file", 65_535}, {"db/foreign", 500_000}} {
 		var err error
-		if name == "db" {
-			err = os.Mkdir(path(name), 0o700)
+		if made.name == "db" {
+			err = os.Mkdir(path(made.name), 0o700)
 		} else {
-			err = os.WriteFile(path(name), nil, 0o600)
+			err = os.WriteFile(path(made.name), nil, 0o600)
 		}
 		if err == nil {
-			err = os.Chown(path(name), uid, uid)
+			err = os.Chown(path(made.name), made.uid, made.uid)
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -246,17 +246,20 @@ func (r *run) passes(times int) {
 // calm lets time pass until nothing is left to do, and checks.
 func (r *run) calm() error {
 	r.tell("calm")
-	for n := range 400 {
+	// After it has settled once around: the keeper may have had to replace instances that nobody wanted any more, and an
+	// address that came free with the last of them lets another instance begin.
+	const patience, around = 400, 8
+	quiet := 0
+	for n := range patience {
 		r.now = r.now.Add(3 * time.Second)
 		r.passes(1)
-		if n > 5 && r.settled() {
+		quiet++
+		if n <= 5 || !r.settled() {
+			quiet = 0
+		}
+		if quiet > around {
 			break
 		}
-	}
-	// The keeper may have had to replace instances that nobody wanted any more: once around.
-	for range 8 {
-		r.now = r.now.Add(3 * time.Second)
-		r.passes(1)
 	}
 	if problems := r.checks.final(r); len(problems) > 0 {
 		slices.Sort(problems)

@@ -42,7 +42,11 @@ func (toyEC2) AuthorizeSecurityGroupIngress(_ context.Context, in *ec2.Authorize
 }
 
 func (toyEC2) ImportKeyPair(_ context.Context, in *ec2.ImportKeyPairInput) (*ec2.ImportKeyPairOutput, error) {
-	return &ec2.ImportKeyPairOutput{KeyFingerprint: new(string(in.PublicKeyMaterial)), Tags: in.TagSpecifications[0].Tags}, nil
+	out := &ec2.ImportKeyPairOutput{KeyFingerprint: new(string(in.PublicKeyMaterial))}
+	for _, spec := range in.TagSpecifications {
+		out.Tags = append(out.Tags, spec.Tags...)
+	}
+	return out, nil
 }
 
 func (toyEC2) CreateNatGateway(context.Context, *ec2.CreateNatGatewayInput) (*ec2.CreateNatGatewayOutput, error) {
@@ -50,6 +54,9 @@ func (toyEC2) CreateNatGateway(context.Context, *ec2.CreateNatGatewayInput) (*ec
 }
 
 func (toyEC2) RunInstances(_ context.Context, in *ec2.RunInstancesInput) (*ec2.RunInstancesOutput, error) {
+	if len(in.NetworkInterfaces) == 0 || len(in.NetworkInterfaces[0].PrivateIpAddresses) == 0 || len(in.NetworkInterfaces[0].Groups) == 0 {
+		return nil, &wire.Error{Code: "MissingParameter", Message: "the toy wants an interface with an address and a group"}
+	}
 	spec := in.NetworkInterfaces[0]
 	return &ec2.RunInstancesOutput{ReservationId: spec.PrivateIpAddresses[0].PrivateIpAddress, Groups: []ec2.GroupIdentifier{{GroupId: &spec.Groups[0], GroupName: new(string(in.InstanceType))}}}, nil
 }

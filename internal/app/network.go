@@ -387,3 +387,18 @@ type VPCStatus struct {
 
 // AllProtocols stands for every protocol in rules of security groups and ACLs.
 const AllProtocols = -1
+
+// ProtocolName returns EC2's word for an IP protocol: tcp, udp, icmp, icmpv6, else its number.
+func ProtocolName(n int) string {
+	switch n {
+	case 1:
+		return "icmp"
+	case 6:
+		return "tcp"
+	case 17:
+		return "udp"
+	case 58:
+		return "icmpv6"
+	}
+	return strconv.Itoa(n)
+}

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
-	"strings"
 
 	"github.com/funade/funade/internal/app"
 )
@@ -209,14 +208,8 @@ func samePointers[K comparable, T any](a, b map[K]*T) bool {
 func (w *world) port(i *app.NetworkInterface) *Port {
 	return &Port{
 		ID: i.ID, Kind: i.Kind, Addresses: i.Addresses, Subnet: i.Subnet, Groups: i.Groups, CheckSource: i.SourceDestCheck,
-		Public: w.public[i.ID] || w.launchedPublic(i),
+		Public: w.public[i.ID],
 	}
-}
-
-// launchedPublic reports whether a private host got a public address because its subnet gives them out.
-func (w *world) launchedPublic(i *app.NetworkInterface) bool {
-	return i.Kind == app.InterfaceOfUser && strings.HasPrefix(i.Owner, "i-") &&
-		slices.ContainsFunc(w.subnets, func(s *app.Subnet) bool { return s.ID == i.Subnet && s.MapPublicIP })
 }
 
 // addresses finds ports by what they own.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/funade/funade/internal/app"
@@ -155,16 +156,10 @@ func (j *judge) service() string {
 
 func (j *judge) what(far netip.Addr) string { return j.service() + " with " + far.String() }
 
+// protocolName is EC2's word, with a noun where that is a number.
 func protocolName(p int) string {
-	switch p {
-	case protocolICMP:
-		return "icmp"
-	case protocolTCP:
-		return "tcp"
-	case protocolUDP:
-		return "udp"
-	case protocolICMPv6:
-		return "icmpv6"
+	if name := app.ProtocolName(p); name != strconv.Itoa(p) {
+		return name
 	}
 	return fmt.Sprintf("protocol %d", p)
 }

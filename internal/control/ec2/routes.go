@@ -145,6 +145,25 @@ func (c *EC2) checkRoom(tx *store.Tx, t app.RouteTable) error {
 
 // CreateRoute adds a route.
 func (c *EC2) CreateRoute(ctx context.Context, scope app.Scope, in RouteInput) error {
+	return c.onRoute(ctx, scope, in, func(tx *store.Tx, t *app.RouteTable, r app.Route, n int) error {
+		if err := in.target(tx, *t, &r); err != nil {
+			return err
+		}
+		if n >= 0 {
+			return fail(app.KindExists, "RouteAlreadyExists", "The route identified by %s already exists. Replace or delete it", destinationOf(r))
+		}
+		if err := checkRoute(tx, *t, r); err != nil {
+			return err
+		}
+		r.Origin = originRoute
+		t.Routes = append(t.Routes, r)
+		return c.checkRoom(tx, *t)
+	})
+}
+
+// onRoute finds the table that the input names and changes it; r has the input's destination only, and n is the index of the
+// table's route to it, -1 when there is none. The routes are a copy.
+func (c *EC2) onRoute(ctx context.Context, scope app.Scope, in RouteInput, change func(tx *store.Tx, t *app.RouteTable, r app.Route, n int) error) error {
 	return c.update(ctx, scope, func(tx *store.Tx) error {
 		t, err := findRouteTable(tx, scope, in.Table)
 		if err != nil {
@@ -154,18 +173,8 @@ func (c *EC2) CreateRoute(ctx context.Context, scope app.Scope, in RouteInput) e
 		if err != nil {
 			return err
 		}
-		if err := in.target(tx, t, &r); err != nil {
-			return err
-		}
-		if routeIndex(t, r) >= 0 {
-			return fail(app.KindExists, "RouteAlreadyExists", "The route identified by %s already exists. Replace or delete it", destinationOf(r))
-		}
-		if err := checkRoute(tx, t, r); err != nil {
-			return err
-		}
-		r.Origin = originRoute
-		t.Routes = append(slices.Clone(t.Routes), r)
-		if err := c.checkRoom(tx, t); err != nil {
+		t.Routes = slices.Clone(t.Routes)
+		if err := change(tx, &t, r, routeIndex(t, r)); err != nil {
 			return err
 		}
 		store.Control.RouteTables.Put(tx, t)
@@ -175,16 +184,7 @@ func (c *EC2) CreateRoute(ctx context.Context, scope app.Scope, in RouteInput) e
 
 // ReplaceRoute gives a route another target.
 func (c *EC2) ReplaceRoute(ctx context.Context, scope app.Scope, in RouteInput) error {
-	return c.update(ctx, scope, func(tx *store.Tx) error {
-		t, err := findRouteTable(tx, scope, in.Table)
-		if err != nil {
-			return err
-		}
-		r, err := in.destination(tx, scope)
-		if err != nil {
-			return err
-		}
-		n := routeIndex(t, r)
+	return c.onRoute(ctx, scope, in, func(tx *store.Tx, t *app.RouteTable, r app.Route, n int) error {
 		switch {
 		case n < 0:
 			return fail(app.KindInvalidRequest, "InvalidParameterValue", "There is no route defined for '%s' in the route table. Use CreateRoute instead.", destinationOf(r))
@@ -195,40 +195,28 @@ func (c *EC2) ReplaceRoute(ctx context.Context, scope app.Scope, in RouteInput) 
 		case t.Routes[n].Kind == app.TargetLocal:
 			return fail(app.KindInvalidRequest, "InvalidParameterValue", "cannot replace local route %s in route table %s: create a route to a part of it instead", destinationOf(r), t.ID)
 		}
-		if err := in.target(tx, t, &r); err != nil {
+		if err := in.target(tx, *t, &r); err != nil {
 			return err
 		}
-		if err := checkRoute(tx, t, r); err != nil {
+		if err := checkRoute(tx, *t, r); err != nil {
 			return err
 		}
 		r.Origin = originRoute
-		t.Routes = slices.Clone(t.Routes)
 		t.Routes[n] = r
-		store.Control.RouteTables.Put(tx, t)
 		return nil
 	})
 }
 
 // DeleteRoute removes the route to a destination; local ones stay.
 func (c *EC2) DeleteRoute(ctx context.Context, scope app.Scope, in RouteInput) error {
-	return c.update(ctx, scope, func(tx *store.Tx) error {
-		t, err := findRouteTable(tx, scope, in.Table)
-		if err != nil {
-			return err
-		}
-		r, err := in.destination(tx, scope)
-		if err != nil {
-			return err
-		}
-		n := routeIndex(t, r)
+	return c.onRoute(ctx, scope, in, func(_ *store.Tx, t *app.RouteTable, r app.Route, n int) error {
 		switch {
 		case n < 0:
 			return fail(app.KindNotFound, "InvalidRoute.NotFound", "no route with destination %s in route table %s", destinationOf(r), t.ID)
 		case t.Routes[n].Kind == app.TargetLocal:
 			return fail(app.KindInvalidRequest, "InvalidParameterValue", "cannot remove local route %s in route table %s", destinationOf(r), t.ID)
 		}
-		t.Routes = slices.Delete(slices.Clone(t.Routes), n, n+1)
-		store.Control.RouteTables.Put(tx, t)
+		t.Routes = slices.Delete(t.Routes, n, n+1)
 		return nil
 	})
 }

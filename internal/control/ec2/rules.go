@@ -204,22 +204,13 @@ func ruleWords(r app.SecurityGroupRule) string {
 	case app.AllProtocols:
 		words += "ALL, "
 	case 6, 17:
-		words += strings.ToUpper(protocolName(r.Protocol)) + ", from port: " + strconv.Itoa(r.FromPort) + ", to port: " + strconv.Itoa(r.ToPort) + ", "
+		words += strings.ToUpper(app.ProtocolName(r.Protocol)) + ", from port: " + strconv.Itoa(r.FromPort) + ", to port: " + strconv.Itoa(r.ToPort) + ", "
 	case 1, 58:
-		words += strings.ToUpper(protocolName(r.Protocol)) + ", type: " + strconv.Itoa(r.FromPort) + ", code: " + strconv.Itoa(r.ToPort) + ", "
+		words += strings.ToUpper(app.ProtocolName(r.Protocol)) + ", type: " + strconv.Itoa(r.FromPort) + ", code: " + strconv.Itoa(r.ToPort) + ", "
 	default:
 		words += "protocol: " + strconv.Itoa(r.Protocol) + ", "
 	}
 	return words + "ALLOW"
-}
-
-func protocolName(n int) string {
-	for name, number := range protocolNumbers {
-		if number == n && n != app.AllProtocols {
-			return name
-		}
-	}
-	return strconv.Itoa(n)
 }
 
 // AuthorizeRules adds rules to a group, all or none.

@@ -10,10 +10,9 @@ import (
 
 // Everything and anywhere, and the numbers of a network ACL's rules.
 const (
-	allProtocols = -1
-	allPorts     = -1
-	openRule     = 100   // of a default ACL
-	finalRule    = 32767 // denies what no rule before it matched; it cannot be removed
+	allPorts  = -1
+	openRule  = 100   // of a default ACL
+	finalRule = 32767 // denies what no rule before it matched; it cannot be removed
 )
 
 var anywhere = netip.MustParsePrefix("0.0.0.0/0")
@@ -115,7 +114,7 @@ func localRoute(block netip.Prefix) app.Route {
 func (c *EC2) newACL(tx *store.Tx, v app.VPC, isDefault bool) app.NetworkACL {
 	a := app.NetworkACL{ID: app.NetworkACLID(c.cfg.IDs.Prefixed("acl")), Scope: v.Scope, VPC: v.ID, Default: isDefault, CreatedAt: c.now()}
 	for _, egress := range []bool{false, true} {
-		entry := app.ACLEntry{Number: openRule, Egress: egress, Allow: true, Protocol: allProtocols, CIDR: anywhere, FromPort: allPorts, ToPort: allPorts}
+		entry := app.ACLEntry{Number: openRule, Egress: egress, Allow: true, Protocol: app.AllProtocols, CIDR: anywhere, FromPort: allPorts, ToPort: allPorts}
 		if isDefault {
 			a.Entries = append(a.Entries, entry)
 		}
@@ -132,7 +131,7 @@ func (c *EC2) newDefaultGroup(tx *store.Tx, scope app.Scope, vpc app.VPCID) app.
 		ID: app.GroupID(c.cfg.IDs.Prefixed("sg")), Scope: scope, VPC: vpc, Name: defaultGroup, Description: "default VPC security group", Default: true, CreatedAt: c.now(),
 	}
 	store.Control.SecurityGroups.Put(tx, g)
-	rule := app.SecurityGroupRule{Scope: scope, Group: g.ID, Protocol: allProtocols, FromPort: allPorts, ToPort: allPorts, CreatedAt: c.now()}
+	rule := app.SecurityGroupRule{Scope: scope, Group: g.ID, Protocol: app.AllProtocols, FromPort: allPorts, ToPort: allPorts, CreatedAt: c.now()}
 	in, out := rule, rule
 	in.ID, in.Peer = app.RuleID(c.cfg.IDs.Prefixed("sgr")), g.ID
 	out.ID, out.Egress, out.CIDR = app.RuleID(c.cfg.IDs.Prefixed("sgr")), true, anywhere

@@ -79,14 +79,7 @@ var acls = described[control.ACLDetail]{
 
 // DescribeNetworkAcls shows network ACLs.
 func (h *Handler) DescribeNetworkAcls(ctx context.Context, in *api.DescribeNetworkAclsInput) (*api.DescribeNetworkAclsOutput, error) {
-	if err := dryRun(in.DryRun); err != nil {
-		return nil, err
-	}
-	all, err := h.control.DescribeACLs(ctx, caller.Scope(ctx))
-	if err != nil {
-		return nil, wireError(err)
-	}
-	page, next, err := describe(query{ids: in.NetworkAclIds, filters: in.Filters, max: in.MaxResults, token: in.NextToken, missing: control.Missing("acl-")}, all, acls)
+	page, next, err := selected(ctx, in.DryRun, h.control.DescribeACLs, query{ids: in.NetworkAclIds, filters: in.Filters, max: in.MaxResults, token: in.NextToken, missing: control.Missing("acl-")}, acls)
 	if err != nil {
 		return nil, err
 	}

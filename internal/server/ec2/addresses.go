@@ -105,14 +105,7 @@ func addressShape(e control.AddressDetail) api.Address {
 
 // DescribeAddressesAttribute shows the reverse names of Elastic IPs: there are none.
 func (h *Handler) DescribeAddressesAttribute(ctx context.Context, in *api.DescribeAddressesAttributeInput) (*api.DescribeAddressesAttributeOutput, error) {
-	if err := dryRun(in.DryRun); err != nil {
-		return nil, err
-	}
-	all, err := h.control.DescribeAddresses(ctx, caller.Scope(ctx))
-	if err != nil {
-		return nil, wireError(err)
-	}
-	page, next, err := describe(query{ids: in.AllocationIds, max: in.MaxResults, token: in.NextToken, minimum: 1, missing: control.Missing("eipalloc-")}, all, elastic)
+	page, next, err := selected(ctx, in.DryRun, h.control.DescribeAddresses, query{ids: in.AllocationIds, max: in.MaxResults, token: in.NextToken, minimum: 1, missing: control.Missing("eipalloc-")}, elastic)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package ec2
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/hex"
 	"hash/fnv"
@@ -12,6 +13,7 @@ import (
 	"github.com/funade/funade/internal/app"
 	api "github.com/funade/funade/internal/aws/api/ec2"
 	"github.com/funade/funade/internal/aws/wire"
+	"github.com/funade/funade/internal/server/caller"
 	"github.com/funade/funade/internal/server/member"
 )
 
@@ -40,6 +42,18 @@ type described[T any] struct {
 
 // maxFilterValues is how many values the filters of one call may have together (EC2 guide, "Filtering").
 const maxFilterValues = 200
+
+// selected is what most Describe operations do: read all of the caller's objects and return the page that the query selects.
+func selected[T any](ctx context.Context, dry *bool, read func(context.Context, app.Scope) ([]T, error), q query, d described[T]) (page []T, next *string, err error) {
+	if err := dryRun(dry); err != nil {
+		return nil, nil, err
+	}
+	all, err := read(ctx, caller.Scope(ctx))
+	if err != nil {
+		return nil, nil, wireError(err)
+	}
+	return describe(q, all, d)
+}
 
 // describe returns the page of all that a query selects, in the order of the ids. An unknown id, filter or token is an
 // error. * and ? in a filter's value are wildcards, as in EC2; values are alternatives, filters must all match.

@@ -54,14 +54,7 @@ var dhcpOptions = described[control.DHCPOptionsDetail]{
 
 // DescribeDhcpOptions shows sets of DHCP options.
 func (h *Handler) DescribeDhcpOptions(ctx context.Context, in *api.DescribeDhcpOptionsInput) (*api.DescribeDhcpOptionsOutput, error) {
-	if err := dryRun(in.DryRun); err != nil {
-		return nil, err
-	}
-	all, err := h.control.DescribeDHCPOptions(ctx, caller.Scope(ctx))
-	if err != nil {
-		return nil, wireError(err)
-	}
-	page, next, err := describe(query{ids: in.DhcpOptionsIds, filters: in.Filters, max: in.MaxResults, token: in.NextToken, missing: control.Missing("dopt-")}, all, dhcpOptions)
+	page, next, err := selected(ctx, in.DryRun, h.control.DescribeDHCPOptions, query{ids: in.DhcpOptionsIds, filters: in.Filters, max: in.MaxResults, token: in.NextToken, missing: control.Missing("dopt-")}, dhcpOptions)
 	if err != nil {
 		return nil, err
 	}

@@ -102,14 +102,7 @@ var endpoints = described[control.EndpointDetail]{
 
 // DescribeVpcEndpoints shows endpoints.
 func (h *Handler) DescribeVpcEndpoints(ctx context.Context, in *api.DescribeVpcEndpointsInput) (*api.DescribeVpcEndpointsOutput, error) {
-	if err := dryRun(in.DryRun); err != nil {
-		return nil, err
-	}
-	all, err := h.control.DescribeEndpoints(ctx, caller.Scope(ctx))
-	if err != nil {
-		return nil, wireError(err)
-	}
-	page, next, err := describe(query{ids: in.VpcEndpointIds, filters: in.Filters, max: in.MaxResults, token: in.NextToken, minimum: 1, missing: control.Missing("vpce-")}, all, endpoints)
+	page, next, err := selected(ctx, in.DryRun, h.control.DescribeEndpoints, query{ids: in.VpcEndpointIds, filters: in.Filters, max: in.MaxResults, token: in.NextToken, minimum: 1, missing: control.Missing("vpce-")}, endpoints)
 	if err != nil {
 		return nil, err
 	}

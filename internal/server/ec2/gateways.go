@@ -47,14 +47,7 @@ var gateways = described[control.GatewayDetail]{
 
 // DescribeInternetGateways shows internet gateways.
 func (h *Handler) DescribeInternetGateways(ctx context.Context, in *api.DescribeInternetGatewaysInput) (*api.DescribeInternetGatewaysOutput, error) {
-	if err := dryRun(in.DryRun); err != nil {
-		return nil, err
-	}
-	all, err := h.control.DescribeGateways(ctx, caller.Scope(ctx))
-	if err != nil {
-		return nil, wireError(err)
-	}
-	page, next, err := describe(query{ids: in.InternetGatewayIds, filters: in.Filters, max: in.MaxResults, token: in.NextToken, missing: control.Missing("igw-")}, all, gateways)
+	page, next, err := selected(ctx, in.DryRun, h.control.DescribeGateways, query{ids: in.InternetGatewayIds, filters: in.Filters, max: in.MaxResults, token: in.NextToken, missing: control.Missing("igw-")}, gateways)
 	if err != nil {
 		return nil, err
 	}

@@ -98,7 +98,7 @@ func ruleTo(r control.RuleDetail) string       { return portText(r, r.ToPort) }
 func rulePeer(r control.RuleDetail) string     { return string(r.Peer) }
 func rulePeerName(r control.RuleDetail) string { return r.PeerName }
 func ruleList(r control.RuleDetail) string     { return string(r.PrefixList) }
-func ruleProtocol(r control.RuleDetail) string { return protocolText(r.Protocol) }
+func ruleProtocol(r control.RuleDetail) string { return app.ProtocolName(r.Protocol) }
 
 func ruleUser(r control.RuleDetail) string {
 	if r.Peer == "" {
@@ -183,7 +183,7 @@ func permissions(g control.GroupDetail, egress bool) []api.IpPermission {
 
 func permissionHead(r control.RuleDetail) api.IpPermission {
 	p := api.IpPermission{
-		IpProtocol: new(protocolText(r.Protocol)), IpRanges: []api.IpRange{}, Ipv6Ranges: []api.Ipv6Range{},
+		IpProtocol: new(app.ProtocolName(r.Protocol)), IpRanges: []api.IpRange{}, Ipv6Ranges: []api.Ipv6Range{},
 		PrefixListIds: []api.PrefixListId{}, UserIdGroupPairs: []api.UserIdGroupPair{},
 	}
 	if hasPorts(r.Protocol) {
@@ -209,20 +209,6 @@ func addPeer(p *api.IpPermission, r control.RuleDetail) {
 // hasPorts reports whether ports, or type and code, belong to a protocol.
 func hasPorts(protocol int) bool {
 	return protocol == 1 || protocol == 6 || protocol == 17 || protocol == 58
-}
-
-func protocolText(n int) string {
-	switch n {
-	case 1:
-		return "icmp"
-	case 6:
-		return "tcp"
-	case 17:
-		return "udp"
-	case 58:
-		return "icmpv6"
-	}
-	return strconv.Itoa(n)
 }
 
 // DescribeSecurityGroupReferences is empty: there is no peering, so no other VPC names a group.

@@ -193,14 +193,7 @@ func interfaceStatus(i control.InterfaceDetail) api.NetworkInterfaceStatus {
 
 // DescribeNetworkInterfaces shows network interfaces.
 func (h *Handler) DescribeNetworkInterfaces(ctx context.Context, in *api.DescribeNetworkInterfacesInput) (*api.DescribeNetworkInterfacesOutput, error) {
-	if err := dryRun(in.DryRun); err != nil {
-		return nil, err
-	}
-	all, err := h.control.DescribeInterfaces(ctx, caller.Scope(ctx))
-	if err != nil {
-		return nil, wireError(err)
-	}
-	page, next, err := describe(query{ids: in.NetworkInterfaceIds, filters: in.Filters, max: in.MaxResults, token: in.NextToken, missing: control.Missing("eni-")}, all, networkInterfaces)
+	page, next, err := selected(ctx, in.DryRun, h.control.DescribeInterfaces, query{ids: in.NetworkInterfaceIds, filters: in.Filters, max: in.MaxResults, token: in.NextToken, missing: control.Missing("eni-")}, networkInterfaces)
 	if err != nil {
 		return nil, err
 	}

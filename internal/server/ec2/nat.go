@@ -82,14 +82,7 @@ func natState(g control.NATDetail) api.NatGatewayState {
 
 // DescribeNatGateways shows NAT gateways.
 func (h *Handler) DescribeNatGateways(ctx context.Context, in *api.DescribeNatGatewaysInput) (*api.DescribeNatGatewaysOutput, error) {
-	if err := dryRun(in.DryRun); err != nil {
-		return nil, err
-	}
-	all, err := h.control.DescribeNATs(ctx, caller.Scope(ctx))
-	if err != nil {
-		return nil, wireError(err)
-	}
-	page, next, err := describe(query{ids: in.NatGatewayIds, filters: in.Filter, max: in.MaxResults, token: in.NextToken, missing: control.Missing("nat-")}, all, nats)
+	page, next, err := selected(ctx, in.DryRun, h.control.DescribeNATs, query{ids: in.NatGatewayIds, filters: in.Filter, max: in.MaxResults, token: in.NextToken, missing: control.Missing("nat-")}, nats)
 	if err != nil {
 		return nil, err
 	}

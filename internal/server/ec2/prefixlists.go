@@ -46,14 +46,7 @@ var prefixLists = described[control.PrefixListDetail]{
 
 // DescribeManagedPrefixLists shows prefix lists, those of AWS too.
 func (h *Handler) DescribeManagedPrefixLists(ctx context.Context, in *api.DescribeManagedPrefixListsInput) (*api.DescribeManagedPrefixListsOutput, error) {
-	if err := dryRun(in.DryRun); err != nil {
-		return nil, err
-	}
-	all, err := h.control.DescribePrefixLists(ctx, caller.Scope(ctx))
-	if err != nil {
-		return nil, wireError(err)
-	}
-	page, next, err := describe(query{ids: in.PrefixListIds, filters: in.Filters, max: in.MaxResults, token: in.NextToken, minimum: 1, maximum: 100, missing: control.Missing("pl-")}, all, prefixLists)
+	page, next, err := selected(ctx, in.DryRun, h.control.DescribePrefixLists, query{ids: in.PrefixListIds, filters: in.Filters, max: in.MaxResults, token: in.NextToken, minimum: 1, maximum: 100, missing: control.Missing("pl-")}, prefixLists)
 	if err != nil {
 		return nil, err
 	}

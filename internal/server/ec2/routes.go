@@ -80,14 +80,7 @@ var tables = described[control.TableDetail]{
 
 // DescribeRouteTables shows route tables.
 func (h *Handler) DescribeRouteTables(ctx context.Context, in *api.DescribeRouteTablesInput) (*api.DescribeRouteTablesOutput, error) {
-	if err := dryRun(in.DryRun); err != nil {
-		return nil, err
-	}
-	all, err := h.control.DescribeTables(ctx, caller.Scope(ctx))
-	if err != nil {
-		return nil, wireError(err)
-	}
-	page, next, err := describe(query{ids: in.RouteTableIds, filters: in.Filters, max: in.MaxResults, token: in.NextToken, maximum: 100, missing: control.Missing("rtb-")}, all, tables)
+	page, next, err := selected(ctx, in.DryRun, h.control.DescribeTables, query{ids: in.RouteTableIds, filters: in.Filters, max: in.MaxResults, token: in.NextToken, maximum: 100, missing: control.Missing("rtb-")}, tables)
 	if err != nil {
 		return nil, err
 	}

@@ -238,14 +238,7 @@ var groupRules = described[control.RuleDetail]{
 
 // DescribeSecurityGroupRules shows rules one by one.
 func (h *Handler) DescribeSecurityGroupRules(ctx context.Context, in *api.DescribeSecurityGroupRulesInput) (*api.DescribeSecurityGroupRulesOutput, error) {
-	if err := dryRun(in.DryRun); err != nil {
-		return nil, err
-	}
-	all, err := h.control.DescribeRules(ctx, caller.Scope(ctx))
-	if err != nil {
-		return nil, wireError(err)
-	}
-	page, next, err := describe(query{ids: in.SecurityGroupRuleIds, filters: in.Filters, max: in.MaxResults, token: in.NextToken, missing: control.Missing("sgr-")}, all, groupRules)
+	page, next, err := selected(ctx, in.DryRun, h.control.DescribeRules, query{ids: in.SecurityGroupRuleIds, filters: in.Filters, max: in.MaxResults, token: in.NextToken, missing: control.Missing("sgr-")}, groupRules)
 	if err != nil {
 		return nil, err
 	}
@@ -255,7 +248,7 @@ func (h *Handler) DescribeSecurityGroupRules(ctx context.Context, in *api.Descri
 func ruleShape(r control.RuleDetail) api.SecurityGroupRule {
 	out := api.SecurityGroupRule{
 		SecurityGroupRuleId: new(string(r.ID)), GroupId: new(string(r.Group)), GroupOwnerId: new(string(r.Scope.Account)), IsEgress: new(r.Egress),
-		IpProtocol: new(protocolText(r.Protocol)), FromPort: member.Int32(r.FromPort), ToPort: member.Int32(r.ToPort),
+		IpProtocol: new(app.ProtocolName(r.Protocol)), FromPort: member.Int32(r.FromPort), ToPort: member.Int32(r.ToPort),
 		CidrIpv4: member.Text(ruleIPv4(r)), CidrIpv6: member.Text(ruleIPv6(r)), PrefixListId: member.Text(r.PrefixList),
 		Description: member.Text(r.Description), Tags: tagList(r.Tags),
 	}

@@ -93,14 +93,7 @@ var subnets = described[control.SubnetDetail]{
 
 // DescribeSubnets shows subnets.
 func (h *Handler) DescribeSubnets(ctx context.Context, in *api.DescribeSubnetsInput) (*api.DescribeSubnetsOutput, error) {
-	if err := dryRun(in.DryRun); err != nil {
-		return nil, err
-	}
-	all, err := h.control.DescribeSubnets(ctx, caller.Scope(ctx))
-	if err != nil {
-		return nil, wireError(err)
-	}
-	page, next, err := describe(query{ids: in.SubnetIds, filters: in.Filters, max: in.MaxResults, token: in.NextToken, missing: control.Missing("subnet-")}, all, subnets)
+	page, next, err := selected(ctx, in.DryRun, h.control.DescribeSubnets, query{ids: in.SubnetIds, filters: in.Filters, max: in.MaxResults, token: in.NextToken, missing: control.Missing("subnet-")}, subnets)
 	if err != nil {
 		return nil, err
 	}

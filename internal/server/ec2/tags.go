@@ -47,14 +47,7 @@ var tagRows = described[control.Tag]{
 
 // DescribeTags shows tags.
 func (h *Handler) DescribeTags(ctx context.Context, in *api.DescribeTagsInput) (*api.DescribeTagsOutput, error) {
-	if err := dryRun(in.DryRun); err != nil {
-		return nil, err
-	}
-	all, err := h.control.DescribeTags(ctx, caller.Scope(ctx))
-	if err != nil {
-		return nil, wireError(err)
-	}
-	page, next, err := describe(query{filters: in.Filters, max: in.MaxResults, token: in.NextToken}, all, tagRows)
+	page, next, err := selected(ctx, in.DryRun, h.control.DescribeTags, query{filters: in.Filters, max: in.MaxResults, token: in.NextToken}, tagRows)
 	if err != nil {
 		return nil, err
 	}

@@ -54,14 +54,7 @@ var volumes = described[control.VolumeDetail]{
 
 // DescribeVolumes shows the volumes of private hosts, also those that outlived theirs.
 func (h *Handler) DescribeVolumes(ctx context.Context, in *api.DescribeVolumesInput) (*api.DescribeVolumesOutput, error) {
-	if err := dryRun(in.DryRun); err != nil {
-		return nil, err
-	}
-	all, err := h.control.DescribeVolumes(ctx, caller.Scope(ctx))
-	if err != nil {
-		return nil, wireError(err)
-	}
-	page, next, err := describe(query{ids: in.VolumeIds, filters: in.Filters, max: in.MaxResults, token: in.NextToken, missing: control.Missing("vol-")}, all, volumes)
+	page, next, err := selected(ctx, in.DryRun, h.control.DescribeVolumes, query{ids: in.VolumeIds, filters: in.Filters, max: in.MaxResults, token: in.NextToken, missing: control.Missing("vol-")}, volumes)
 	if err != nil {
 		return nil, err
 	}

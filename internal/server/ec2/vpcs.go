@@ -110,14 +110,7 @@ func vpcCIDR(v control.VPCDetail) string { return v.CIDR.String() }
 
 // DescribeVpcs shows VPCs.
 func (h *Handler) DescribeVpcs(ctx context.Context, in *api.DescribeVpcsInput) (*api.DescribeVpcsOutput, error) {
-	if err := dryRun(in.DryRun); err != nil {
-		return nil, err
-	}
-	all, err := h.control.DescribeVPCs(ctx, caller.Scope(ctx))
-	if err != nil {
-		return nil, wireError(err)
-	}
-	page, next, err := describe(query{ids: in.VpcIds, filters: in.Filters, max: in.MaxResults, token: in.NextToken, missing: control.Missing("vpc-")}, all, vpcs)
+	page, next, err := selected(ctx, in.DryRun, h.control.DescribeVPCs, query{ids: in.VpcIds, filters: in.Filters, max: in.MaxResults, token: in.NextToken, missing: control.Missing("vpc-")}, vpcs)
 	if err != nil {
 		return nil, err
 	}

@@ -114,7 +114,7 @@ func TestPacketsAgreeWithTheExplanation(t *testing.T) {
 			a := attach(t, d, i)
 			for _, port := range []int{80, 81, 83} {
 				serveIn(t, a, fmt.Sprintf(":%d", port), func(l net.Listener) { dataplanetest.Greet(l, "x") })
-				echoUDP(t, a, port)
+				echoUDP(t, a, fmt.Sprintf(":%d", port))
 			}
 			attached = append(attached, a)
 		}
@@ -125,11 +125,12 @@ func TestPacketsAgreeWithTheExplanation(t *testing.T) {
 	}
 }
 
-func echoUDP(t *testing.T, a vpc.Attachment, port int) {
+// echoUDP answers datagrams inside an instance.
+func echoUDP(t *testing.T, a vpc.Attachment, addr string) {
 	t.Helper()
 	var c net.PacketConn
 	if err := inside(t, a, func() (err error) {
-		c, err = net.ListenPacket("udp4", fmt.Sprintf(":%d", port))
+		c, err = net.ListenPacket("udp4", addr)
 		return err
 	}); err != nil {
 		t.Fatal(err)

@@ -129,24 +129,7 @@ func (w *probeWorld) echo(t *testing.T, p vpc.Packet) {
 		return
 	}
 	w.echoes[p.VPC][to] = true
-	var c net.PacketConn
-	if err := inside(t, w.hosts[w.at[p.VPC][p.Destination]], func() (err error) {
-		c, err = net.ListenPacket("udp4", to.String())
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	go func() {
-		b := make([]byte, 64)
-		for {
-			n, from, err := c.ReadFrom(b)
-			if err != nil {
-				return
-			}
-			_, _ = c.WriteTo(b[:n], from)
-		}
-	}()
+	echoUDP(t, w.hosts[w.at[p.VPC][p.Destination]], to.String())
 }
 
 // send sends a packet for real and reports whether anything of the destination comes back.

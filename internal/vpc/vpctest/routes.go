@@ -3,7 +3,6 @@ package vpctest
 import (
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/funade/funade/internal/app"
 	"github.com/funade/funade/internal/vpc"
@@ -68,9 +67,7 @@ func attached(s vpc.Snapshot, r app.Route, v app.VPCID) bool {
 }
 
 func public(s vpc.Snapshot, ni *app.NetworkInterface) bool {
-	subnet := find(s.Subnets, func(x app.Subnet) bool { return x.ID == ni.Subnet })
-	return slices.ContainsFunc(s.ElasticIPs, func(e app.ElasticIP) bool { return e.Interface == ni.ID }) ||
-		subnet.MapPublicIP && ni.Kind == app.InterfaceOfUser && strings.HasPrefix(ni.Owner, "i-")
+	return slices.ContainsFunc(s.ElasticIPs, func(e app.ElasticIP) bool { return e.Interface == ni.ID })
 }
 
 // resolver is the third address of the VPC's primary block.

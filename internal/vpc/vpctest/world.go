@@ -100,7 +100,7 @@ func (w *world) interfaces(v app.VPCID, subnets []app.Subnet, groups []app.Group
 		for _, n := range w.Perm(len(groups))[:1+w.IntN(3)] {
 			ni.Groups = append(ni.Groups, groups[n])
 		}
-		if w.IntN(5) == 0 {
+		if w.IntN(5) < 2 {
 			w.s.ElasticIPs = append(w.s.ElasticIPs, app.ElasticIP{ID: app.AllocationID(w.id("eipalloc")), Scope: scope, Interface: ni.ID, Private: ni.Addresses[0]})
 		}
 		w.s.Interfaces = append(w.s.Interfaces, ni)

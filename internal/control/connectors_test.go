@@ -209,6 +209,37 @@ func TestServiceGoesOutThroughItsConnector(t *testing.T) {
 	wants(t, err, app.KindInvalidRequest, "Revision 2 uses the VPC connector "+c.ARN())
 }
 
+// DUAL_STACK is accepted with either egress, shown again, and said once for each revision that has it.
+func TestDualStackIsAcceptedShownAndSaid(t *testing.T) {
+	const said = "IpAddressType is DUAL_STACK: the front door answers over IPv6 too; what the application sends stays IPv4."
+	b := newBench(t)
+	b.network("x", "10.0.1.0/24")
+	c := b.connector("shop", "subnet-xa")
+	for name, egress := range map[string]*EgressInput{"direct": nil, "connected": through(c.ARN()).Egress} {
+		d := b.create(name, func(in *CreateServiceInput) { in.Network = &NetworkInput{Egress: egress, IPAddressType: ptr("DUAL_STACK")} })
+		b.settle()
+		count := func() (n int) {
+			for _, e := range b.events(d.Service.ID) {
+				if e == said {
+					n++
+				}
+			}
+			return n
+		}
+		svc := b.describe(d.Service.ARN())
+		if svc.Status != app.ServiceRunning || svc.Config.Network.IPAddressType != app.DualStack || count() != 1 {
+			t.Errorf("%s is %s with %+v; its events are %q", name, svc.Status, svc.Config.Network, b.events(d.Service.ID))
+		}
+		if _, _, err := b.UpdateService(ctx, scope, d.Service.ARN(), UpdateServiceInput{Network: &NetworkInput{IPAddressType: ptr("IPV4")}}); err != nil {
+			t.Fatal(err)
+		}
+		b.settle()
+		if svc := b.describe(d.Service.ARN()); svc.Config.Network.IPAddressType != app.DefaultIPAddressType || count() != 1 {
+			t.Errorf("%s with IPV4 again has %+v; its events are %q", name, svc.Config.Network, b.events(d.Service.ID))
+		}
+	}
+}
+
 func TestPausedAndDeletedServicesHaveNoInterfaces(t *testing.T) {
 	b := newBench(t)
 	b.network("x", "10.0.1.0/24")

@@ -96,6 +96,22 @@ func TestAbsentBooleansAreFalse(t *testing.T) {
 	}
 }
 
+func TestDualStackIsShownAgain(t *testing.T) {
+	a := newAPI(t)
+	c, ctx := a.runnerClient(), t.Context()
+	out, err := c.CreateService(ctx, &sdk.CreateServiceInput{
+		ServiceName: aws.String("dual"), SourceConfiguration: source(), NetworkConfiguration: &types.NetworkConfiguration{IpAddressType: types.IpAddressTypeDualStack},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.settle()
+	got, err := c.DescribeService(ctx, &sdk.DescribeServiceInput{ServiceArn: out.Service.ServiceArn})
+	if err != nil || got.Service.Status != types.ServiceStatusRunning || got.Service.NetworkConfiguration.IpAddressType != types.IpAddressTypeDualStack {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
 func TestPauseResumeDelete(t *testing.T) {
 	a := newAPI(t)
 	c, ctx := a.runnerClient(), t.Context()

@@ -234,6 +234,8 @@ func TestInstanceAttributes(t *testing.T) {
 	wantError(t, err, "IncorrectInstanceState", "stop it")
 	_, err = c.ModifyInstanceAttribute(ctx, &sdkec2.ModifyInstanceAttributeInput{InstanceId: id, Kernel: &ec2types.AttributeValue{Value: aws.String("aki-1")}})
 	wantError(t, err, "InvalidParameterValue", "Kernel")
+	_, err = c.ModifyInstanceAttribute(ctx, &sdkec2.ModifyInstanceAttributeInput{InstanceId: id, DisableApiStop: no, EbsOptimized: no})
+	wantError(t, err, "InvalidParameterCombination", "disableApiStop, ebsOptimized")
 
 	credits, err := c.DescribeInstanceCreditSpecifications(ctx, &sdkec2.DescribeInstanceCreditSpecificationsInput{InstanceIds: []string{*id}})
 	if err != nil || *credits.InstanceCreditSpecifications[0].CpuCredits != "standard" || *credits.InstanceCreditSpecifications[0].InstanceId != *id {
@@ -241,6 +243,11 @@ func TestInstanceAttributes(t *testing.T) {
 	}
 	change := []ec2types.InstanceCreditSpecificationRequest{{InstanceId: id, CpuCredits: aws.String("unlimited")}}
 	if out, err := c.ModifyInstanceCreditSpecification(ctx, &sdkec2.ModifyInstanceCreditSpecificationInput{InstanceCreditSpecifications: change}); err != nil || *out.SuccessfulInstanceCreditSpecifications[0].InstanceId != *id {
+		t.Errorf("got %+v, %v", out, err)
+	}
+	change = append(change, ec2types.InstanceCreditSpecificationRequest{InstanceId: aws.String("i-00000000000000000"), CpuCredits: aws.String("standard")})
+	if out, err := c.ModifyInstanceCreditSpecification(ctx, &sdkec2.ModifyInstanceCreditSpecificationInput{InstanceCreditSpecifications: change}); err != nil ||
+		len(out.SuccessfulInstanceCreditSpecifications) != 1 || out.UnsuccessfulInstanceCreditSpecifications[0].Error.Code != "InvalidInstanceID.NotFound" {
 		t.Errorf("got %+v, %v", out, err)
 	}
 	change[0].CpuCredits = aws.String("free")

@@ -108,40 +108,49 @@ func (c *EC2) moveHosts(ctx context.Context, scope app.Scope, ids []app.HostID, 
 	return out, err
 }
 
-// ModifyHost changes what the caller may change of a host.
-func (c *EC2) ModifyHost(ctx context.Context, scope app.Scope, id app.HostID, change func(*app.Host) error) error {
+// ModifyHosts changes what the caller may change of hosts, of all or of none.
+func (c *EC2) ModifyHosts(ctx context.Context, scope app.Scope, ids []app.HostID, change func(*app.Host) error) error {
 	return c.update(ctx, scope, func(tx *store.Tx) error {
-		h, err := findHost(tx, scope, id)
-		if err != nil {
-			return err
+		for _, id := range ids {
+			if err := modifyHost(tx, scope, id, change); err != nil {
+				return err
+			}
 		}
-		if h.State == app.HostTerminated {
-			return wrongState(&h, "modified")
-		}
-		if len(h.Interfaces) > 0 { // the interface may have been changed itself
-			ni, _ := store.NetworkInterfaces.Get(tx, h.Interfaces[0])
-			h.SourceDestCheck = ni.SourceDestCheck
-		}
-		before := h
-		if err := change(&h); err != nil {
-			return err
-		}
-		if before.State != app.HostStopped && (before.UserData != h.UserData || before.InstanceType != h.InstanceType) {
-			return fail(app.KindInvalidState, "IncorrectInstanceState", "The instance '%s' is %s: stop it before you change its type or user data", id, h.State)
-		}
-		if _, ok := SizeOf(h.InstanceType); !ok {
-			return fail(app.KindInvalidRequest, "InvalidParameterValue", "Invalid value '%s' for InstanceType: see describe-instance-types", h.InstanceType)
-		}
-		if err := checkUserData(h.UserData); err != nil {
-			return err
-		}
-		resize(&h)
-		if before.SourceDestCheck != h.SourceDestCheck {
-			setCheck(tx, h)
-		}
-		store.Control.Hosts.Put(tx, h)
 		return nil
 	})
+}
+
+func modifyHost(tx *store.Tx, scope app.Scope, id app.HostID, change func(*app.Host) error) error {
+	h, err := findHost(tx, scope, id)
+	if err != nil {
+		return err
+	}
+	if h.State == app.HostTerminated {
+		return wrongState(&h, "modified")
+	}
+	if len(h.Interfaces) > 0 { // the interface may have been changed itself
+		ni, _ := store.NetworkInterfaces.Get(tx, h.Interfaces[0])
+		h.SourceDestCheck = ni.SourceDestCheck
+	}
+	before := h
+	if err := change(&h); err != nil {
+		return err
+	}
+	if before.State != app.HostStopped && (before.UserData != h.UserData || before.InstanceType != h.InstanceType) {
+		return fail(app.KindInvalidState, "IncorrectInstanceState", "The instance '%s' is %s: stop it before you change its type or user data", id, h.State)
+	}
+	if _, ok := SizeOf(h.InstanceType); !ok {
+		return fail(app.KindInvalidRequest, "InvalidParameterValue", "Invalid value '%s' for InstanceType: see describe-instance-types", h.InstanceType)
+	}
+	if err := checkUserData(h.UserData); err != nil {
+		return err
+	}
+	resize(&h)
+	if before.SourceDestCheck != h.SourceDestCheck {
+		setCheck(tx, h)
+	}
+	store.Control.Hosts.Put(tx, h)
+	return nil
 }
 
 // KeepVolumes says of a host's volumes whether they stay for good when it is terminated.
@@ -184,7 +193,10 @@ func (c *EC2) SetHostGroups(ctx context.Context, scope app.Scope, id app.HostID,
 		if err != nil {
 			return err
 		}
-		if len(h.Interfaces) == 0 || len(groups) == 0 {
+		if len(h.Interfaces) == 0 {
+			return wrongState(&h, "modified")
+		}
+		if len(groups) == 0 {
 			return fail(app.KindInvalidRequest, "InvalidParameterValue", "Give at least one security group of the VPC of %s", id)
 		}
 		ni, _ := store.NetworkInterfaces.Get(tx, h.Interfaces[0])

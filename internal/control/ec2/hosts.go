@@ -22,6 +22,8 @@ const hostShown = time.Hour
 // HostDetail is a host with its network interfaces, the volumes that it has now, and tags.
 type HostDetail struct {
 	app.Host
+	// Down: its program has ended, and will be started again after a pause.
+	Down  bool
 	NICs  []InterfaceDetail
 	Disks []app.Volume
 	Tags  app.Tags
@@ -46,7 +48,8 @@ func findHost(tx *store.Tx, scope app.Scope, id app.HostID) (app.Host, error) {
 }
 
 func hostDetail(tx *store.Tx, h app.Host) HostDetail {
-	out := HostDetail{Host: h, Tags: Tags(tx, string(h.ID))}
+	status, _ := store.InstanceStatuses.Get(tx, h.Run)
+	out := HostDetail{Host: h, Tags: Tags(tx, string(h.ID)), Down: status.Phase == app.PhaseExited}
 	for _, id := range h.Interfaces {
 		if ni, ok := store.NetworkInterfaces.Get(tx, id); ok {
 			out.NICs = append(out.NICs, interfaceDetail(tx, ni))

@@ -67,6 +67,12 @@ func TestLifeOfAHost(t *testing.T) {
 	if h := b.observe(d.ID, app.PhaseRunning, "", present); h.State != app.HostRunning {
 		t.Errorf("running it is %s", h.State)
 	}
+	for phase, down := range map[app.InstancePhase]bool{app.PhaseExited: true, app.PhaseRunning: false} {
+		h := b.observe(d.ID, phase, "", present)
+		if all, err := b.DescribeHosts(ctx, scope); err != nil || h.State != app.HostRunning || all[0].Down != down {
+			t.Errorf("with its program %s the host is %+v, %v", phase, all, err)
+		}
+	}
 
 	if c, err := b.StopHosts(ctx, scope, []app.HostID{d.ID}); err != nil || c[0] != (HostChange{d.ID, app.HostRunning, app.HostStopping}) {
 		t.Errorf("got %+v, %v", c, err)
@@ -188,8 +194,8 @@ func TestHostProtection(t *testing.T) {
 	fails(t, err, "OperationNotPermitted", "disableApiTermination")
 	_, err = b.StopHosts(ctx, scope, ids)
 	fails(t, err, "OperationNotPermitted", "disableApiStop")
-	fails(t, b.ModifyHost(ctx, scope, d.ID, func(h *app.Host) error { h.InstanceType = "t3.large"; return nil }), "IncorrectInstanceState", "stop it")
-	if err := b.ModifyHost(ctx, scope, d.ID, func(h *app.Host) error { h.SourceDestCheck = false; return nil }); err != nil {
+	fails(t, b.ModifyHosts(ctx, scope, []app.HostID{d.ID}, func(h *app.Host) error { h.InstanceType = "t3.large"; return nil }), "IncorrectInstanceState", "stop it")
+	if err := b.ModifyHosts(ctx, scope, []app.HostID{d.ID}, func(h *app.Host) error { h.SourceDestCheck = false; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	g := b.group(v, "g")
@@ -311,18 +317,18 @@ func TestHostWithKeyAndToken(t *testing.T) {
 		h.InstanceType, h.UserData = "t3.large", "aGVsbG8="
 		return nil
 	}
-	if err := b.ModifyHost(ctx, scope, d.ID, change); err != nil {
+	if err := b.ModifyHosts(ctx, scope, []app.HostID{d.ID}, change); err != nil {
 		t.Fatal(err)
 	}
-	fails(t, b.ModifyHost(ctx, scope, d.ID, func(h *app.Host) error { h.UserData = "no!"; return nil }), "InvalidUserData.Malformed", "BASE64")
-	fails(t, b.ModifyHost(ctx, scope, d.ID, func(h *app.Host) error { h.InstanceType = "x9"; return nil }), "InvalidParameterValue", "x9")
+	fails(t, b.ModifyHosts(ctx, scope, []app.HostID{d.ID}, func(h *app.Host) error { h.UserData = "no!"; return nil }), "InvalidUserData.Malformed", "BASE64")
+	fails(t, b.ModifyHosts(ctx, scope, []app.HostID{d.ID}, func(h *app.Host) error { h.InstanceType = "x9"; return nil }), "InvalidParameterValue", "x9")
 	var h app.Host
 	if b.read(func(tx *store.Tx) { h, _ = store.Hosts.Get(tx, d.ID) }); h.Memory != 8192 || h.UserData != "aGVsbG8=" {
 		t.Errorf("got %+v", h)
 	}
 	b.terminate(d.ID)
 	b.keep()
-	fails(t, b.ModifyHost(ctx, scope, d.ID, change), "IncorrectInstanceState", "terminated")
+	fails(t, b.ModifyHosts(ctx, scope, []app.HostID{d.ID}, change), "IncorrectInstanceState", "terminated")
 	_, err = b.StartHosts(ctx, scope, []app.HostID{d.ID})
 	fails(t, err, "IncorrectInstanceState", "terminated")
 	fails(t, b.RebootHosts(ctx, scope, []app.HostID{d.ID}), "IncorrectInstanceState", "terminated")

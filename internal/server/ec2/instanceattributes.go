@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
+	"errors"
 	"slices"
 	"strings"
 
@@ -73,16 +74,20 @@ func (h *Handler) ModifyInstanceAttribute(ctx context.Context, in *api.ModifyIns
 	if in.Kernel != nil || in.Ramdisk != nil || in.SriovNetSupport != nil || in.EnaSupport != nil {
 		return nil, invalid("Kernel, Ramdisk, SriovNetSupport and EnaSupport cannot be changed: an instance is a container of this machine")
 	}
-	id := app.HostID(*in.InstanceId)
-	if err := h.keepVolumes(ctx, id, in.BlockDeviceMappings); err != nil {
-		return nil, err
+	if names := changedAttributes(in); len(names) > 1 {
+		return nil, &wire.Error{Code: "InvalidParameterCombination", Message: "Fields for multiple attribute types specified: " + strings.Join(names, ", ") + ". Change one with each call"}
 	}
-	if len(in.Groups) > 0 {
+	id := app.HostID(*in.InstanceId)
+	switch {
+	case len(in.BlockDeviceMappings) > 0:
+		return &api.ModifyInstanceAttributeOutput{}, h.keepVolumes(ctx, id, in.BlockDeviceMappings)
+	case len(in.Groups) > 0:
 		if err := h.control.SetHostGroups(ctx, caller.Scope(ctx), id, groupIDs(in.Groups)); err != nil {
 			return nil, wireError(err)
 		}
+		return &api.ModifyInstanceAttributeOutput{}, nil
 	}
-	err := h.control.ModifyHost(ctx, caller.Scope(ctx), id, func(host *app.Host) error {
+	err := h.control.ModifyHosts(ctx, caller.Scope(ctx), []app.HostID{id}, func(host *app.Host) error {
 		for _, b := range []struct {
 			to   *bool
 			from *api.AttributeBooleanValue
@@ -109,6 +114,29 @@ func (h *Handler) ModifyInstanceAttribute(ctx context.Context, in *api.ModifyIns
 		return nil, wireError(err)
 	}
 	return &api.ModifyInstanceAttributeOutput{}, nil
+}
+
+// changedAttributes names what a call changes; EC2 takes one attribute at a time.
+func changedAttributes(in *api.ModifyInstanceAttributeInput) (out []string) {
+	for _, a := range []struct {
+		name  api.InstanceAttributeName
+		given bool
+	}{
+		{api.InstanceAttributeNameBlockDeviceMapping, len(in.BlockDeviceMappings) > 0},
+		{api.InstanceAttributeNameDisableApiStop, in.DisableApiStop != nil},
+		{api.InstanceAttributeNameDisableApiTermination, in.DisableApiTermination != nil},
+		{api.InstanceAttributeNameEbsOptimized, in.EbsOptimized != nil},
+		{api.InstanceAttributeNameGroupSet, len(in.Groups) > 0},
+		{api.InstanceAttributeNameInstanceInitiatedShutdownBehavior, in.InstanceInitiatedShutdownBehavior != nil},
+		{api.InstanceAttributeNameInstanceType, in.InstanceType != nil},
+		{api.InstanceAttributeNameSourceDestCheck, in.SourceDestCheck != nil},
+		{api.InstanceAttributeNameUserData, in.UserData != nil},
+	} {
+		if a.given {
+			out = append(out, string(a.name))
+		}
+	}
+	return out
 }
 
 // keepVolumes takes over what ModifyInstanceAttribute says of the host's volume.
@@ -163,7 +191,7 @@ func (h *Handler) ModifyInstanceMetadataOptions(ctx context.Context, in *api.Mod
 		return nil, err
 	}
 	var after app.Host
-	err := h.control.ModifyHost(ctx, caller.Scope(ctx), app.HostID(*in.InstanceId), func(host *app.Host) error {
+	err := h.control.ModifyHosts(ctx, caller.Scope(ctx), []app.HostID{app.HostID(*in.InstanceId)}, func(host *app.Host) error {
 		host.HTTPTokens, host.HTTPEndpoint = cmp.Or(string(in.HttpTokens), host.HTTPTokens), cmp.Or(string(in.HttpEndpoint), host.HTTPEndpoint)
 		host.MetadataTags, host.HTTPIPv6 = cmp.Or(string(in.InstanceMetadataTags), host.MetadataTags), cmp.Or(string(in.HttpProtocolIpv6), host.HTTPIPv6)
 		host.HopLimit = cmp.Or(int(member.Value(in.HttpPutResponseHopLimit)), host.HopLimit)
@@ -185,17 +213,28 @@ func (h *Handler) ModifyInstanceCreditSpecification(ctx context.Context, in *api
 		SuccessfulInstanceCreditSpecifications: []api.SuccessfulInstanceCreditSpecificationItem{}, UnsuccessfulInstanceCreditSpecifications: []api.UnsuccessfulInstanceCreditSpecificationItem{},
 	}
 	for _, r := range in.InstanceCreditSpecifications {
-		err := h.control.ModifyHost(ctx, caller.Scope(ctx), app.HostID(*r.InstanceId), func(host *app.Host) error {
-			host.CPUCredits = cmp.Or(member.Value(r.CpuCredits), host.CPUCredits)
-			if host.CPUCredits != "standard" && host.CPUCredits != "unlimited" {
-				return &app.Error{Kind: app.KindInvalidRequest, Code: "InvalidParameterValue", Message: "Invalid value '" + host.CPUCredits + "' for CpuCredits: give standard or unlimited"}
-			}
+		credits := member.Value(r.CpuCredits)
+		if credits != "standard" && credits != "unlimited" {
+			return nil, invalid("Invalid value '" + credits + "' for CpuCredits: give standard or unlimited")
+		}
+	}
+	for _, r := range in.InstanceCreditSpecifications {
+		err := h.control.ModifyHosts(ctx, caller.Scope(ctx), []app.HostID{app.HostID(*r.InstanceId)}, func(host *app.Host) error {
+			host.CPUCredits = *r.CpuCredits
 			return nil
 		})
-		if err != nil {
-			return nil, wireError(err)
+		var refused *wire.Error
+		switch err := wireError(err); {
+		case err == nil:
+			out.SuccessfulInstanceCreditSpecifications = append(out.SuccessfulInstanceCreditSpecifications, api.SuccessfulInstanceCreditSpecificationItem{InstanceId: r.InstanceId})
+		case errors.As(err, &refused):
+			out.UnsuccessfulInstanceCreditSpecifications = append(out.UnsuccessfulInstanceCreditSpecifications, api.UnsuccessfulInstanceCreditSpecificationItem{
+				InstanceId: r.InstanceId,
+				Error:      &api.UnsuccessfulInstanceCreditSpecificationItemError{Code: api.UnsuccessfulInstanceCreditSpecificationErrorCode(refused.Code), Message: &refused.Message},
+			})
+		default:
+			return nil, err
 		}
-		out.SuccessfulInstanceCreditSpecifications = append(out.SuccessfulInstanceCreditSpecifications, api.SuccessfulInstanceCreditSpecificationItem{InstanceId: r.InstanceId})
 	}
 	return out, nil
 }
@@ -209,15 +248,13 @@ func monitoringState(h app.Host) api.MonitoringState {
 
 func (h *Handler) monitor(ctx context.Context, ids []string, on bool) ([]api.InstanceMonitoring, error) {
 	out := []api.InstanceMonitoring{}
-	for _, id := range ids {
-		err := h.control.ModifyHost(ctx, caller.Scope(ctx), app.HostID(id), func(host *app.Host) error {
-			host.Monitoring = on
-			out = append(out, api.InstanceMonitoring{InstanceId: &id, Monitoring: &api.Monitoring{State: monitoringState(*host)}})
-			return nil
-		})
-		if err != nil {
-			return nil, wireError(err)
-		}
+	err := h.control.ModifyHosts(ctx, caller.Scope(ctx), hostIDs(ids), func(host *app.Host) error {
+		host.Monitoring = on
+		out = append(out, api.InstanceMonitoring{InstanceId: new(string(host.ID)), Monitoring: &api.Monitoring{State: monitoringState(*host)}})
+		return nil
+	})
+	if err != nil {
+		return nil, wireError(err)
 	}
 	return out, nil
 }

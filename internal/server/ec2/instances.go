@@ -79,7 +79,8 @@ func runInput(in *api.RunInstancesInput) (control.RunHostsInput, error) {
 		Groups: groupIDs(in.SecurityGroupIds), GroupNames: in.SecurityGroups, Volume: volume,
 		HostTags: tags[api.ResourceTypeInstance], NICTags: tags[api.ResourceTypeNetworkInterface], VolumeTags: tags[api.ResourceTypeVolume],
 	}
-	return out, runInterfaces(in, &out)
+	err = runInterfaces(in, &out)
+	return out, err
 }
 
 // onlyContainers refuses what no container of this machine can be.
@@ -344,8 +345,11 @@ func (h *Handler) DescribeInstanceStatus(ctx context.Context, in *api.DescribeIn
 
 // healthOf is what EC2's status checks say of a host.
 func healthOf(d control.HostDetail) (api.SummaryStatus, api.StatusType) {
-	if d.State != app.HostRunning {
+	switch {
+	case d.State != app.HostRunning:
 		return api.SummaryStatusNotApplicable, api.StatusTypeInsufficientData
+	case d.Down:
+		return api.SummaryStatusImpaired, api.StatusTypeFailed
 	}
 	return api.SummaryStatusOk, api.StatusTypePassed
 }

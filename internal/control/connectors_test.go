@@ -216,7 +216,9 @@ func TestDualStackIsAcceptedShownAndSaid(t *testing.T) {
 	b.network("x", "10.0.1.0/24")
 	c := b.connector("shop", "subnet-xa")
 	for name, egress := range map[string]*EgressInput{"direct": nil, "connected": through(c.ARN()).Egress} {
-		d := b.create(name, func(in *CreateServiceInput) { in.Network = &NetworkInput{Egress: egress, IPAddressType: ptr("DUAL_STACK")} })
+		d := b.create(name, func(in *CreateServiceInput) {
+			in.Network = &NetworkInput{Egress: egress, IPAddressType: ptr("DUAL_STACK")}
+		})
 		b.settle()
 		count := func() (n int) {
 			for _, e := range b.events(d.Service.ID) {

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -690,35 +689,6 @@ func live(t *testing.T, d *Dataplane, p *plan, rows ...vpc.Interface) error {
 		}
 	}
 	return d.Program(t.Context(), rulesetOf())
-}
-
-func TestManyInterfacesInVPCsLeaveNothing(t *testing.T) {
-	d := openPlane(t, freshConfig(t))
-	files := openFiles(t)
-	for range 2 {
-		p := newPlan(1)
-		p.group('c', icmpFrom('c'), everything())
-		var rows []vpc.Interface
-		for n := range 50 {
-			rows = append(rows, p.port(n, netip.AddrFrom4([4]byte{192, 168, 1, byte(10 + n)}).String(), 'c'))
-		}
-		if err := live(t, d, p, rows...); err != nil {
-			t.Fatal(err)
-		}
-	}
-	expectEmpty(t, d)
-	if got := openFiles(t); got > files+2 {
-		t.Errorf("%d files are open, %d were before", got, files)
-	}
-}
-
-func openFiles(t *testing.T) int {
-	t.Helper()
-	list, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(list)
 }
 
 func callLAN(t *testing.T, address string) (said string, err error) {

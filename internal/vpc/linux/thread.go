@@ -25,11 +25,27 @@ func inNamespace(ns *os.File, f func() error) error {
 // onThread runs f on a new thread that ends with it.
 func onThread(f func() error) error {
 	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread dies with the goroutine
-		done <- f()
-	}()
+	onOwnThread(func() { done <- f() })
 	return <-done
+}
+
+// onOwnThread starts f on a thread that ends with it. That is never the process's first thread: it cannot end, and would
+// keep the namespace that f enters for as long as the process lives.
+func onOwnThread(f func()) {
+	go func() {
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			taken := make(chan struct{})
+			onOwnThread(func() { // elsewhere, as this thread is locked
+				close(taken)
+				f()
+			})
+			<-taken
+			runtime.UnlockOSThread()
+			return
+		}
+		f() // never unlocked: the thread dies with the goroutine
+	}()
 }
 
 // pool keeps threads inside one network namespace, for what needs no more than a socket there.
@@ -48,7 +64,7 @@ func newPool(ns *os.File) (*pool, error) {
 	entered := make(chan error, poolThreads)
 	for range poolThreads {
 		p.wg.Add(1)
-		go p.run(ns, entered)
+		onOwnThread(func() { p.run(ns, entered) })
 	}
 	var failed error
 	for range poolThreads {
@@ -63,7 +79,6 @@ func newPool(ns *os.File) (*pool, error) {
 
 func (p *pool) run(ns *os.File, entered chan<- error) {
 	defer p.wg.Done()
-	runtime.LockOSThread() // never unlocked: the thread dies with the goroutine
 	if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
 		entered <- fmt.Errorf("cannot enter network namespace %s: %w", ns.Name(), err)
 		return

@@ -38,18 +38,19 @@ func TestManyInterfacesInVPCsLeaveNothing(t *testing.T) {
 				}
 				rows = append(rows, row)
 			}
-			empty := kernelState(t, d.names)
+			state := func() []string { return kernelState(t, d.names) }
+			empty := state()
 			program(t, d, p)
-			programmed, held := kernelState(t, d.names), countLinks(d)
+			programmed, held := state(), countLinks(d)
 			for round := range rounds {
 				comeAndGo(t, d, rows, uint64(n*rounds+round))
 			}
-			expectState(t, "after all interfaces went", d.names, programmed)
+			expectState(t, "after all interfaces went", programmed, state)
 			if got := countLinks(d); got != held {
 				t.Errorf("%d links are known, %d were", got, held)
 			}
 			program(t, d)
-			expectState(t, "after the VPC went", d.names, empty)
+			expectState(t, "after the VPC went", empty, state)
 			d.Close()
 		})
 	}

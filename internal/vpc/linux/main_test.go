@@ -32,6 +32,10 @@ func TestMain(m *testing.M) {
 	if os.Getenv(privateEnv) == "" {
 		os.Exit(reexec())
 	}
+	if os.Getenv(victimEnv) != "" {
+		fmt.Fprintln(os.Stderr, victim())
+		os.Exit(1)
+	}
 	if err := setUpWorld(); err != nil {
 		fmt.Fprintln(os.Stderr, "cannot set up the test's network:", err)
 		os.Exit(1)

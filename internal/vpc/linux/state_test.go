@@ -243,12 +243,12 @@ func differences(had, has []string) (out []string) {
 	return out
 }
 
-// expectState waits until the install's state is another one again: the kernel forgets some things a moment later.
-func expectState(t testing.TB, when string, n names, want []string) {
+// expectState waits until the state is as wanted: the kernel forgets some things a moment later.
+func expectState(t testing.TB, when string, want []string, state func() []string) {
 	t.Helper()
 	var left []string
 	poll(5*time.Second, func() bool {
-		left = differences(want, kernelState(t, n))
+		left = differences(want, state())
 		return len(left) == 0
 	})
 	if len(left) > 0 {

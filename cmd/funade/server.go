@@ -307,7 +307,7 @@ func (d *daemon) openEngine(ctx context.Context) error {
 		return err
 	}
 	d.later(d.engine.Close)
-	return nil
+	return d.engine.OwnTempMounts()
 }
 
 func (d *daemon) openNetwork(ctx context.Context) error {

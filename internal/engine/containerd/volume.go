@@ -174,6 +174,20 @@ func (e *Engine) fillVolume(ctx context.Context, in engine.Instance, folders map
 	return nil
 }
 
+// OwnTempMounts lets what this process mounts for a moment stand in the install's folder, where this and Purge clear what
+// a kill left, and not in /tmp. It holds for the whole process.
+func (e *Engine) OwnTempMounts() error {
+	dir := filepath.Join(e.cfg.stateDir(), "tmp")
+	if err := unmountBelow(dir); err != nil {
+		return err
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "*"))
+	for _, path := range left {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return errors.Join(err, mount.SetTempMountLocation(dir))
+}
+
 // dropView lets go of the view of an image through which an instance's volume was filled; none is fine.
 func (e *Engine) dropView(id app.InstanceID) error {
 	dir := e.cfg.viewDir(id)

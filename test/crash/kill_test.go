@@ -64,7 +64,7 @@ func TestKills(t *testing.T) {
 	if good := calls.stop(); good == 0 {
 		t.Error("no call was answered, so nothing is shown")
 	}
-	w.settled(acknowledged)
+	w.settled(acknowledged, 5)
 	w.eventually(30*time.Second, "nothing is left that no row claims", w.unclaimed)
 	w.everyLine(steady)
 	if now := w.pids(arn); !slices.Equal(now, before) {
@@ -162,6 +162,8 @@ type worker struct {
 	name string
 	rng  *rand.Rand
 	acks []ack
+	// network is that of the services, nil = DEFAULT egress.
+	network *types.NetworkConfiguration
 }
 
 type work struct {
@@ -206,7 +208,9 @@ func (k *worker) next() error {
 		return err
 	}
 	if svc == nil {
-		out, err := k.w.create(k.name, "N", strconv.Itoa(len(k.acks)))
+		out, err := k.w.api.AppRunner.CreateService(k.w.ctx, &apprunner.CreateServiceInput{
+			ServiceName: &k.name, SourceConfiguration: k.w.source("N", strconv.Itoa(len(k.acks))), NetworkConfiguration: k.network,
+		})
 		if err == nil {
 			k.acks = append(k.acks, ack{"create", aws.ToString(out.Service.ServiceArn), aws.ToString(out.OperationId)})
 		}
@@ -262,10 +266,10 @@ func (k *worker) change(svc *types.ServiceSummary) (what string, operation *stri
 }
 
 // settled waits until no operation is under way and checks that each that was acknowledged has succeeded: nothing
-// but the server ever failed.
-func (w *world) settled(acks []ack) {
+// but the server ever failed. Fewer than least show little.
+func (w *world) settled(acks []ack, least int) {
 	w.t.Helper()
-	if len(acks) < 5 {
+	if len(acks) < least {
 		w.t.Errorf("only %d operations were acknowledged, so little is shown", len(acks))
 	}
 	w.eventually(60*time.Second, "no operation is under way", func() error {

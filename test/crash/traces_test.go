@@ -206,7 +206,13 @@ func (w *world) places() []string {
 // links are the instances' links in the management namespace.
 func (w *world) links() []string {
 	w.t.Helper()
-	data, err := inNamespace(filepath.Join(w.runDir(), "netns/mgmt"), func() ([]byte, error) { return os.ReadFile("/proc/thread-self/net/dev") })
+	return w.linksIn("mgmt")
+}
+
+// linksIn are the links of interfaces in one of the install's namespaces.
+func (w *world) linksIn(pin string) []string {
+	w.t.Helper()
+	data, err := inNamespace(filepath.Join(w.runDir(), "netns", pin), func() ([]byte, error) { return os.ReadFile("/proc/thread-self/net/dev") })
 	check(w.t, err)
 	var links []string
 	for l := range strings.Lines(string(data)) {

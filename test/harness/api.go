@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/apprunner"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -28,6 +29,7 @@ type API struct {
 	AppRunner *apprunner.Client
 	ECR       *ecr.Client
 	Logs      *cloudwatchlogs.Client
+	EC2       *ec2.Client
 	Funade    funade.Client
 	// Plain is App Runner by our own client. The SDK's loses about one large answer in a hundred when the machine is
 	// busy, from any server; its users do not see that, as it tries again.
@@ -54,7 +56,7 @@ func (s *Server) Clients() (*API, error) {
 			Credentials: sigv4.Credentials{AccessKeyID: key.AccessKeyID, SecretAccessKey: key.Secret.Reveal()},
 		}
 	}
-	return &API{s, apprunner.NewFromConfig(cfg), ecr.NewFromConfig(cfg), cloudwatchlogs.NewFromConfig(cfg),
+	return &API{s, apprunner.NewFromConfig(cfg), ecr.NewFromConfig(cfg), cloudwatchlogs.NewFromConfig(cfg), ec2.NewFromConfig(cfg),
 		funade.Client{Caller: client(funade.Descriptor)}, client(apiapprunner.Descriptor)}, nil
 }
 

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { harness.Main(m) }
 var only = flag.String("bench", "", "name of the measurement; all when empty")
 
 // measurements are what -bench names.
-var measurements = map[string]func(*testing.T, *report){"ship": ship}
+var measurements = map[string]func(*testing.T, *report){"ship": ship, "vpc": private}
 
 func TestBench(t *testing.T) {
 	if *only != "" && measurements[*only] == nil {
@@ -45,13 +45,23 @@ type report struct {
 
 type row struct{ what, figure, peer, bar, verdict string }
 
-// add takes a figure. value and bar are in the same unit, which format prints; peer is the peer's figure or "".
+// add takes a figure that may not exceed its bar. value and bar are in the same unit, which format prints; peer is the
+// peer's figure or "".
 func (r *report) add(what, format string, value float64, peer string, bar float64) {
+	r.row(what, format, value, peer, "<=", bar, value <= bar)
+}
+
+// atLeast takes a figure that may not fall below its bar.
+func (r *report) atLeast(what, format string, value float64, peer string, bar float64) {
+	r.row(what, format, value, peer, ">=", bar, value >= bar)
+}
+
+func (r *report) row(what, format string, value float64, peer, relation string, bar float64, kept bool) {
 	verdict := "ok"
-	if value > bar {
+	if !kept {
 		verdict = "MISSED"
 	}
-	r.rows = append(r.rows, row{what, fmt.Sprintf(format, value), peer, "<= " + fmt.Sprintf(format, bar), verdict})
+	r.rows = append(r.rows, row{what, fmt.Sprintf(format, value), peer, relation + " " + fmt.Sprintf(format, bar), verdict})
 }
 
 func (r *report) print() {
@@ -70,6 +80,12 @@ func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Mi
 func median[T time.Duration | float64](values []T) T {
 	sorted := slices.Sorted(slices.Values(values))
 	return sorted[len(sorted)/2]
+}
+
+// p99 is the value that one in a hundred exceeds; it wants a hundred values at least.
+func p99(values []time.Duration) time.Duration {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[(len(sorted)*99+99)/100-1]
 }
 
 // subject is one server with an image in its registry.

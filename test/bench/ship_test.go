@@ -35,8 +35,14 @@ func ship(t *testing.T, r *report) {
 // create makes a service whose instances cost little.
 func (s *subject) create(name string, scaling *string) *types.Service {
 	s.t.Helper()
+	return s.createIn(name, scaling, nil)
+}
+
+// createIn makes one with a network configuration.
+func (s *subject) createIn(name string, scaling *string, network *types.NetworkConfiguration) *types.Service {
+	s.t.Helper()
 	out, err := s.api.AppRunner.CreateService(s.ctx, &apprunner.CreateServiceInput{
-		ServiceName: &name, AutoScalingConfigurationArn: scaling,
+		ServiceName: &name, AutoScalingConfigurationArn: scaling, NetworkConfiguration: network,
 		SourceConfiguration: &types.SourceConfiguration{
 			AutoDeploymentsEnabled: aws.Bool(false),
 			ImageRepository: &types.ImageRepository{

@@ -57,6 +57,9 @@ type Network struct {
 	at map[netip.Addr]*Port
 }
 
+// PortAt returns the port that owns an address, nil = none does.
+func (n *Network) PortAt(a netip.Addr) *Port { return n.portAt(a) }
+
 // Zone is what the VPC's own resolver knows.
 type Zone struct{ Names map[string][]netip.Addr }
 

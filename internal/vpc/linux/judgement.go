@@ -22,8 +22,8 @@ const judgementPause = 200 * time.Millisecond // at least, between two looks at 
 
 // past is a network that was in force until a change took something away; nil = it is not known.
 type past struct {
-	network *vpc.Network
-	until   time.Time
+	court *court
+	until time.Time
 }
 
 // scheduleJudgement cuts, after the grace, what the rules that replaced old do not allow.
@@ -34,7 +34,7 @@ func (d *Dataplane) scheduleJudgement(r *router, old *vpc.Network) error {
 	case Now:
 		return r.cutRevoked()
 	}
-	r.past = append(r.past, past{old, time.Now()})
+	r.past = append(r.past, past{&court{network: old}, time.Now()})
 	if len(r.past) == 1 {
 		d.judgeAfter(r, revokedGrace)
 	}
@@ -65,10 +65,10 @@ func (r *router) cutRevoked() error {
 	if r.network == nil {
 		return nil
 	}
-	f := &flowFilter{networks: []*vpc.Network{r.network}}
+	f := flowFilter{&court{network: r.network}}
 	for _, p := range slices.Backward(r.past) {
-		if p.network != nil {
-			f.networks = append(f.networks, p.network)
+		if p.court.network != nil {
+			f = append(f, p.court)
 		}
 	}
 	return inConntrack(r.ns, func(h *netlink.Handle) error {
@@ -81,31 +81,29 @@ func (r *router) cutRevoked() error {
 
 // court decides by one network's rules.
 type court struct {
-	rules   *vpc.Ruleset
 	network *vpc.Network
-	ports   map[netip.Addr]app.InterfaceID
+	rules   *vpc.Ruleset // nil until the first question: there may be many courts and few of them asked
 	// forwarders may send from any address.
 	forwarders []app.InterfaceID
 }
 
-func newCourt(n *vpc.Network) *court {
-	c := &court{rules: &vpc.Ruleset{Networks: map[app.VPCID]*vpc.Network{n.VPC: n}}, network: n, ports: map[netip.Addr]app.InterfaceID{}}
-	for id, p := range n.Ports {
-		for _, a := range p.Addresses {
-			c.ports[a] = id
-		}
+func (c *court) open() {
+	c.rules = &vpc.Ruleset{Networks: map[app.VPCID]*vpc.Network{c.network.VPC: c.network}}
+	for id, p := range c.network.Ports {
 		if !p.CheckSource {
 			c.forwarders = append(c.forwarders, id)
 		}
 	}
-	return c
 }
 
 func (c *court) allows(p vpc.Packet) bool {
+	if c.rules == nil {
+		c.open()
+	}
 	p.VPC = c.network.VPC
 	senders := c.forwarders
-	if id, ok := c.ports[p.Source]; ok {
-		senders = append([]app.InterfaceID{id}, senders...)
+	if port := c.network.PortAt(p.Source); port != nil {
+		senders = append([]app.InterfaceID{port.ID}, senders...)
 	}
 	return slices.ContainsFunc(senders, func(id app.InterfaceID) bool {
 		p.From = id
@@ -114,14 +112,11 @@ func (c *court) allows(p vpc.Packet) bool {
 	})
 }
 
-// flowFilter matches the flows that no network allows, judged by how they began: translated ones too.
-type flowFilter struct {
-	networks []*vpc.Network
-	courts   []*court // of the first networks, made when they are needed
-}
+// flowFilter matches the flows that no court allows, judged by how they began: translated ones too.
+type flowFilter []*court
 
 // MatchConntrackFlow implements netlink.CustomConntrackFilter.
-func (f *flowFilter) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool {
+func (f flowFilter) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool {
 	t := flow.Forward
 	p := vpc.Packet{Protocol: t.Protocol, SourcePort: t.SrcPort, DestinationPort: t.DstPort}
 	p.Source, _ = netip.AddrFromSlice(t.SrcIP.To4())
@@ -129,13 +124,5 @@ func (f *flowFilter) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool {
 	if t.Protocol == unix.IPPROTO_ICMP { // only questions are tracked as flows, and nearly all are echo requests
 		p.SourcePort, p.DestinationPort = 0, 8<<8
 	}
-	for i, n := range f.networks {
-		if i == len(f.courts) {
-			f.courts = append(f.courts, newCourt(n))
-		}
-		if f.courts[i].allows(p) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(f, func(c *court) bool { return c.allows(p) })
 }

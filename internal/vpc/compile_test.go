@@ -55,6 +55,26 @@ func TestCompiledRulesAreTheSpecification(t *testing.T) {
 	}
 }
 
+// TestTheWayOutIsTheSpecification sends everything through NAT gateways, whose subnets have ACLs too.
+func TestTheWayOutIsTheSpecification(t *testing.T) {
+	seen := map[vpc.Step]int{}
+	for seed := range uint64(150) {
+		s, probes := vpctest.Outward(seed, at("198.51.100.10"), 60)
+		r := vpc.Compile(s)
+		for _, p := range probes {
+			got, _ := compare(t, s, r, p)
+			_, reason := r.Allows(p)
+			seen[vpc.Step{Kind: reason.Kind, Allowed: got}]++
+		}
+	}
+	t.Logf("the probes end at %v", seen)
+	for _, kind := range []vpc.StepKind{vpc.StepACLOut, vpc.StepACLIn, vpc.StepAnswers} {
+		if seen[vpc.Step{Kind: kind}] < 200 {
+			t.Errorf("nearly nothing is refused at the step %s", kind)
+		}
+	}
+}
+
 // compare fails unless rules, explanation and rows agree about a packet.
 func compare(t *testing.T, s vpc.Snapshot, r *vpc.Ruleset, p vpc.Packet) (allowed, arrived bool) {
 	t.Helper()

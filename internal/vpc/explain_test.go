@@ -60,6 +60,15 @@ func guarded(s *vpc.Snapshot, entries ...app.ACLEntry) {
 	s.ACLs = []app.NetworkACL{{ID: "acl-3", VPC: "vpc-1", Associations: []app.ACLAssociation{{Subnet: "subnet-3"}}, Entries: append(entries, all, out)}}
 }
 
+// throughNAT leads the instance out through a NAT gateway, whose subnet has an ACL.
+func throughNAT(entries ...app.ACLEntry) func(*vpc.Snapshot) {
+	return func(s *vpc.Snapshot) {
+		routed(s, 0, app.TargetNAT, "nat-1", "0.0.0.0/0")
+		routed(s, 1, app.TargetIGW, "igw-1", "0.0.0.0/0")
+		guarded(s, entries...)
+	}
+}
+
 // forwarding lets eni-box send what it got from elsewhere.
 func forwarding(s *vpc.Snapshot) {
 	s.Interfaces[3].SourceDestCheck = false
@@ -107,6 +116,11 @@ func TestExplanationsSayWhy(t *testing.T) {
 			routed(s, 0, app.TargetNAT, "nat-1", "0.0.0.0/0")
 			routed(s, 1, app.TargetIGW, "igw-1", "0.0.0.0/0")
 		}, to("9.9.9.9"), "allowed: route 0.0.0.0/0 to nat-1; egress rule sgr-out of sg-connector allows everything with 0.0.0.0/0; translated by NAT gateway nat-1"},
+		"NAT, ACL":         {throughNAT(app.ACLEntry{Number: 50, Protocol: 6, CIDR: prefix("0.0.0.0/0"), FromPort: 22, ToPort: 22}), to("9.9.9.9"), "allowed: route 0.0.0.0/0 to nat-1; egress rule sgr-out of sg-connector allows everything with 0.0.0.0/0; entry 200 of acl-3 allows; translated by NAT gateway nat-1; entry 200 of acl-3 allows"},
+		"NAT, ACL in":      {throughNAT(app.ACLEntry{Number: 50, Protocol: 6, CIDR: prefix("192.168.1.0/24"), FromPort: 443, ToPort: 443}), to("9.9.9.9"), "denied: entry 50 of acl-3 for ingress denies tcp/443 with 192.168.1.50"},
+		"NAT, ACL out":     {throughNAT(app.ACLEntry{Number: 50, Egress: true, Protocol: 6, CIDR: prefix("9.9.9.0/24"), FromPort: 443, ToPort: 443}), to("9.9.9.9"), "denied: entry 50 of acl-3 for egress denies tcp/443 with 9.9.9.9"},
+		"NAT, answers":     {throughNAT(app.ACLEntry{Number: 50, Protocol: 6, CIDR: prefix("9.9.9.0/24"), FromPort: 1000, ToPort: 1024}), to("9.9.9.9"), "denied: acl-3 denies the answers: ACLs are stateless; allow tcp/1024-65535 with 9.9.9.9 for ingress"},
+		"NAT, answers on":  {throughNAT(app.ACLEntry{Number: 50, Egress: true, Protocol: 6, CIDR: prefix("192.168.1.0/24"), FromPort: 50000, ToPort: 50000}), to("9.9.9.9"), "denied: acl-3 denies the answers: ACLs are stateless; allow tcp/32768-60999 with 192.168.1.50 for egress"},
 		"NAT, no gateway":  {func(s *vpc.Snapshot) { routed(s, 0, app.TargetNAT, "nat-1", "0.0.0.0/0") }, to("9.9.9.9"), "denied: NAT gateway nat-1 leads nowhere: its subnet subnet-3 (192.168.3.0/24) has no route to an internet gateway"},
 		"NAT, private":     {func(s *vpc.Snapshot) { routed(s, 0, app.TargetNAT, "nat-1", "0.0.0.0/0"); s.NATs[0].Public = false }, to("9.9.9.9"), "denied: NAT gateway nat-1 leads nowhere: its connectivity is private"},
 		"NAT, gone":        {func(s *vpc.Snapshot) { routed(s, 0, app.TargetNAT, "nat-1", "0.0.0.0/0"); s.NATs = nil }, to("9.9.9.9"), "denied: the route for 0.0.0.0/0 in rtb-1 is a blackhole: nat-1 is gone"},

@@ -2,6 +2,7 @@ package vpc
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -16,6 +17,7 @@ type judge struct {
 	sender    *Port
 	receiver  *Port
 	subnet    *Subnet // of the sender
+	nat       *Subnet // of the NAT gateway on the way, nil = there is none
 	decisions []decision
 }
 
@@ -73,7 +75,7 @@ func (j *judge) arrive() bool {
 	if j.inside() {
 		return j.groups(StepIngress, j.receiver, j.Source)
 	}
-	if !j.acl(StepACLOut, j.subnet, j.Destination, j.DestinationPort) {
+	if j.nat != j.subnet && !j.acl(StepACLOut, j.subnet, j.Destination, j.DestinationPort) {
 		return false
 	}
 	if j.receiver == nil {
@@ -169,6 +171,10 @@ func (j *judge) route() (Route, bool) {
 		case j.receiver.CheckSource && !slices.Contains(j.receiver.Addresses, j.Destination):
 			return r, j.step(StepRoute, false, r.Target, "the route for %s leads to interface %s, whose source/destination check is on", r.CIDR, r.Target)
 		}
+	case RouteNAT:
+		if n := j.network.NATs[app.NATGatewayID(r.Target)]; n != nil {
+			j.nat = j.network.Subnets[n.Subnet]
+		}
 	case RouteBlackhole:
 		why := "gone"
 		if strings.HasPrefix(r.Target, "igw-") {
@@ -202,7 +208,11 @@ func (j *judge) outside(r Route) bool {
 		if n.Broken != "" {
 			return j.step(StepOutside, false, r.Target, "NAT gateway %s leads nowhere: %s", r.Target, n.Broken)
 		}
-		return j.step(StepOutside, true, r.Target, "translated by NAT gateway %s", r.Target)
+		if j.nat != j.subnet && !j.acl(StepACLIn, j.nat, j.Source, j.DestinationPort) {
+			return false
+		}
+		j.step(StepOutside, true, r.Target, "translated by NAT gateway %s", r.Target)
+		return j.acl(StepACLOut, j.nat, j.Destination, j.DestinationPort)
 	case RouteLAN:
 		lan := j.network.LANs[app.LANID(r.Target)]
 		if lan == nil || !slices.ContainsFunc(lan.CIDRs, func(p netip.Prefix) bool { return p.Contains(j.Destination) }) {
@@ -246,7 +256,11 @@ func (j *judge) acl(kind StepKind, s *Subnet, far netip.Addr, port uint16) bool 
 // The ports that a Linux host takes for connections that it begins.
 const firstEphemeral, lastEphemeral = 32768, 60999
 
-// answers judges whether routes and stateless ACLs let answers return: out of the receiver's subnet and into the sender's.
+// firstTranslated is the first port that a NAT gateway may take.
+const firstTranslated = 1024
+
+// answers judges whether routes and stateless ACLs let answers return: out of the receiver's subnet, or through that of the
+// NAT gateway, and into the sender's.
 func (j *judge) answers() {
 	if j.Destination == j.network.Resolver() || j.receiver == j.sender {
 		return
@@ -262,17 +276,22 @@ func (j *judge) answers() {
 		return
 	}
 	ports := j.answerPorts()
-	for _, side := range []struct {
-		subnet *Subnet
-		egress bool
-		other  netip.Addr
-	}{{far, true, j.Source}, {j.subnet, false, j.Destination}} {
-		a, entries, ok := j.network.aclOf(side.subnet, side.egress)
-		if ok && !entriesAllow(entries, side.other, j.Protocol, ports) {
-			j.step(StepAnswers, false, string(a.ID), "%s denies the answers: ACLs are stateless; allow %s with %s for %s", a.ID, traffic(j.Protocol, ports), side.other, way(side.egress))
-			return
-		}
+	switch {
+	case j.nat == nil:
+		_ = j.answersPass(far, true, j.Source, ports) && j.answersPass(j.subnet, false, j.Destination, ports)
+	case !j.answersPass(j.nat, false, j.Destination, j.translatedPorts()) || j.nat == j.subnet:
+	default:
+		_ = j.answersPass(j.nat, true, j.Source, ports) && j.answersPass(j.subnet, false, j.Destination, ports)
 	}
+}
+
+// answersPass judges answers by the ACL of a subnet that they leave or enter; other is the address at the other end.
+func (j *judge) answersPass(s *Subnet, egress bool, other netip.Addr, ports span) bool {
+	a, entries, ok := j.network.aclOf(s, egress)
+	if !ok || entriesAllow(entries, other, j.Protocol, ports) {
+		return true
+	}
+	return j.step(StepAnswers, false, string(a.ID), "%s denies the answers: ACLs are stateless; allow %s with %s for %s", a.ID, traffic(j.Protocol, ports), other, way(egress))
 }
 
 // returns reports whether the receiver's routes lead back to the sender.
@@ -302,6 +321,14 @@ func (j *judge) answerPorts() span {
 		return span{firstEphemeral, lastEphemeral}
 	}
 	return span{uint32(j.SourcePort), uint32(j.SourcePort)}
+}
+
+// translatedPorts are the ports that answers to a NAT gateway go to: it keeps the sender's, which may be any from 1024 on.
+func (j *judge) translatedPorts() span {
+	if j.SourcePort == 0 && (j.Protocol == protocolTCP || j.Protocol == protocolUDP) {
+		return span{firstTranslated, math.MaxUint16}
+	}
+	return j.answerPorts()
 }
 
 // entriesAllow reports whether every one of ports is allowed. What decides changes at the borders of entries only.

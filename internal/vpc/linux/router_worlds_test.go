@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -22,6 +23,8 @@ import (
 const (
 	worldProbes  = 420 // in each world
 	worldSenders = 48  // probes under way at once
+	// Worlds with packets to the outside, and how many in each.
+	outwardWorlds, outwardProbes = 8, 150
 	// How long to wait for what should be answered, and for what should not.
 	patient, impatient = 10 * time.Second, 250 * time.Millisecond
 )
@@ -44,6 +47,26 @@ func TestWorldsAgreeWithPackets(t *testing.T) {
 	}
 	t.Logf("%d packets were sent, %d answered", sent, arrived)
 	if sent < worlds*worldProbes/2 || arrived < sent/20 {
+		t.Error("the worlds test little")
+	}
+}
+
+// TestTheWayOutAgreesWithPackets does the same with packets to the outside, which pass NAT gateways and their subnets' ACLs.
+func TestTheWayOutAgreesWithPackets(t *testing.T) {
+	sent, arrived := 0, 0
+	for seed := range uint64(outwardWorlds) {
+		s, probes := vpctest.Outward(seed, internet, outwardProbes)
+		s.LANs = nil
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			w := openProbeWorld(t, s)
+			n, ok := w.probeAll(t, slices.DeleteFunc(probes, func(p vpc.Packet) bool { // what nobody answers, or from a port that is not known
+				return p.Protocol == unix.IPPROTO_UDP || p.Protocol == unix.IPPROTO_TCP && p.SourcePort == 0
+			}))
+			sent, arrived = sent+n, arrived+ok
+		})
+	}
+	t.Logf("%d packets were sent, %d answered", sent, arrived)
+	if sent < outwardWorlds*outwardProbes/2 || arrived < sent/5 || arrived > sent*4/5 {
 		t.Error("the worlds test little")
 	}
 }

@@ -31,6 +31,16 @@ func way(s vpc.Snapshot, from *app.NetworkInterface, d netip.Addr) (to *app.Netw
 	return nil, false
 }
 
+// natOnTheWay is the place of the NAT gateway that a route leads through, nil = it leads elsewhere.
+func natOnTheWay(s vpc.Snapshot, from *app.NetworkInterface, d netip.Addr) *app.NetworkInterface {
+	r := routeOf(s, from.VPC, from.Subnet, d)
+	nat := find(s.NATs, func(n app.NATGateway) bool { return string(n.ID) == r.Target && n.VPC == from.VPC })
+	if r.Kind != app.TargetNAT || nat == nil {
+		return nil
+	}
+	return &app.NetworkInterface{VPC: nat.VPC, Subnet: nat.Subnet}
+}
+
 // routeOf is the longest route of a subnet's table: where two are as long, local before a block before a prefix list.
 func routeOf(s vpc.Snapshot, v app.VPCID, subnet app.SubnetID, d netip.Addr) (best app.Route) {
 	longest := -1

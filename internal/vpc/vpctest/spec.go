@@ -17,6 +17,7 @@ func Allows(s vpc.Snapshot, p vpc.Packet) bool {
 		return Arrives(s, p)
 	}
 	to, _ := way(s, from, p.Destination)
+	nat := natOnTheWay(s, from, p.Destination)
 	if to != nil {
 		if back, _ := way(s, to, p.Source); back == nil || back.ID != from.ID {
 			return false
@@ -31,15 +32,43 @@ func Allows(s vpc.Snapshot, p vpc.Packet) bool {
 	}
 	for port := int(first); port <= int(last); port++ {
 		answer := vpc.Packet{Protocol: p.Protocol, DestinationPort: uint16(port)}
-		if p.Protocol == 1 { // type 8 is answered by 0, the others by the next type
-			answer.DestinationPort = map[uint16]uint16{8: 0, 13: 14, 15: 16, 17: 18}[p.DestinationPort>>8] << 8
+		if p.Protocol == 1 {
+			answer.DestinationPort = answerType(p)
 		}
-		if to != nil && !aclAllows(s, to, true, answer, p.Source) || !aclAllows(s, from, false, answer, p.Destination) {
+		if to != nil && !aclAllows(s, to, true, answer, p.Source) || !at(nat, from) && !aclAllows(s, from, false, answer, p.Destination) ||
+			nat != nil && !at(nat, from) && !aclAllows(s, nat, true, answer, p.Source) {
+			return false
+		}
+	}
+	return nat == nil || answersReachNAT(s, p, nat)
+}
+
+// answersReachNAT says whether what a NAT gateway's translated packets are answered with enters its subnet. It takes any
+// port from 1024 on when the sender's is not known, and else the sender's.
+func answersReachNAT(s vpc.Snapshot, p vpc.Packet, nat *app.NetworkInterface) bool {
+	first, last := p.SourcePort, p.SourcePort
+	if first == 0 && (p.Protocol == 6 || p.Protocol == 17) {
+		first, last = 1024, 65535
+	}
+	for port := int(first); port <= int(last); port++ {
+		answer := vpc.Packet{Protocol: p.Protocol, DestinationPort: uint16(port)}
+		if p.Protocol == 1 {
+			answer.DestinationPort = answerType(p)
+		}
+		if !aclAllows(s, nat, false, answer, p.Destination) {
 			return false
 		}
 	}
 	return true
 }
+
+// answerType is how an ICMP message is answered: type 8 by 0, the others by the next type.
+func answerType(p vpc.Packet) uint16 {
+	return map[uint16]uint16{8: 0, 13: 14, 15: 16, 17: 18}[p.DestinationPort>>8] << 8
+}
+
+// at reports whether a NAT gateway is in the sender's subnet: what passes between the two leaves no subnet.
+func at(nat, from *app.NetworkInterface) bool { return nat != nil && nat.Subnet == from.Subnet }
 
 // Arrives is the specification for the packet alone.
 func Arrives(s vpc.Snapshot, p vpc.Packet) bool {
@@ -58,6 +87,10 @@ func Arrives(s vpc.Snapshot, p vpc.Packet) bool {
 		return false
 	}
 	to, out := way(s, from, p.Destination)
+	if nat := natOnTheWay(s, from, p.Destination); nat != nil {
+		return out && aclAllows(s, nat, true, p, p.Destination) &&
+			(at(nat, from) || aclAllows(s, from, true, p, p.Destination) && aclAllows(s, nat, false, p, p.Source))
+	}
 	if to == nil {
 		return out && aclAllows(s, from, true, p, p.Destination)
 	}

@@ -198,8 +198,11 @@ func (w *world) routes(v app.VPCID, subnets []app.Subnet, list app.PrefixListID)
 				continue
 			}
 			r := targets[w.IntN(len(targets))]
-			if i == 0 && n == 1 {
+			switch {
+			case i == 0 && n == 1:
 				r = targets[0] // what the NAT gateway needs
+			case i == 0 && w.IntN(2) == 0:
+				r = targets[1]
 			}
 			if r.Origin = "CreateRoute"; destination == "list" {
 				r.PrefixList = list

@@ -251,11 +251,10 @@ func (b basis) otherChains() []chain {
 	}
 	return []chain{
 		filter("spoof", nftables.ChainHookPrerouting, *nftables.ChainPriorityRaw, nftables.ChainPolicyAccept,
-			rule{"an interface's own addresses", exprs(fromPort, linkAndSource(), in(sourcesSet, 8), accept())},
-			rule{"an interface's own addresses only", exprs(fromPort, linkLookup(expr.MetaKeyIIFNAME, looseSet, true), drop())},
+			rule{"an interface's own addresses only", exprs(fromPort, linkLookup(expr.MetaKeyIIFNAME, looseSet, true), linkAndSource(), notIn(sourcesSet, 8), drop())},
 			rule{"answers to the router's address only", exprs(iif(uplink), notDaddr(b.uplink), drop())}),
 		filter("mark", nftables.ChainHookPrerouting, *nftables.ChainPriorityMangle, nftables.ChainPolicyAccept,
-			rule{"open flows of one interface", exprs(ctState(expr.CtStateBitNEW), fromPort, overLimit(b.maxFlows), drop())},
+			rule{"open flows of one interface", exprs(fromPort, ctState(expr.CtStateBitNEW), overLimit(b.maxFlows), drop())},
 			rule{"route table", linkMark()}),
 		filter("input", nftables.ChainHookInput, *nftables.ChainPriorityFilter, nftables.ChainPolicyDrop, input...),
 		{name: "nat", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPostrouting, priority: *nftables.ChainPriorityNATSource, policy: nftables.ChainPolicyAccept,
@@ -287,7 +286,7 @@ func (b basis) forwardChains() []chain {
 			[]rule{{"out of a subnet", linkVerdict(expr.MetaKeyIIFNAME, aclOutMap)}}, throughNAT(),
 			[]rule{{"into a subnet", linkVerdict(expr.MetaKeyOIFNAME, aclInMap)}})...),
 		filter("groups-e", nftables.ChainHookForward, before-10, nftables.ChainPolicyDrop,
-			established, invalid, rule{"the sender's groups", linkVerdict(expr.MetaKeyIIFNAME, egressMap)}),
+			invalid, established, rule{"the sender's groups", linkVerdict(expr.MetaKeyIIFNAME, egressMap)}),
 		filter("groups-i", nftables.ChainHookForward, before, nftables.ChainPolicyDrop,
 			established,
 			rule{"the outside", exprs(oif(uplink), accept())},

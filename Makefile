@@ -16,7 +16,7 @@ SEEDS    ?= 1000
 WHOLE    := ./test/crash/... ./test/script/... ./test/sdk/... ./test/terraform/...
 UNIT      = $(shell go list ./... | grep -vE '/test/(script|sdk|terraform|crash|sim|bench)(/|$$)')
 
-.PHONY: help setup embed build demo demo-vpc test unit stories sim fuzz check generate lint bench conformance clean
+.PHONY: help setup embed build demo demo-vpc test unit rootfs stories sim fuzz check generate lint bench conformance clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -44,7 +44,10 @@ test: setup ## everything that must be green before a change goes in
 unit: embed ## unit tests and tests of single packages against the kernel, with the race detector
 	go test -race -timeout 15m -tags '$(TAGS)' $(ASROOT) $(UNIT)
 
-stories: build ## the real program, told by the real clients
+rootfs: setup ## root file systems of Debian's packages, for the images of stories
+	@build/debrootfs.sh .cache/rootfs/postgres postgresql busybox-static
+
+stories: build rootfs ## the real program, told by the real clients
 	FUNADE_BIN=$(CURDIR)/bin/funade go test -timeout 20m -count=1 -p 1 -parallel 2 $(ASROOT) $(WHOLE)
 
 sim: ## the control plane with a fake world and faults at every seam; SEEDS=n

@@ -18,6 +18,7 @@ list() { # the packages, one a line, without what every program can do without
 		grep -vE '^(debconf.*|dpkg|perl.*|libperl.*|init-system-helpers|adduser|passwd|ucf|sensible-utils|ssl-cert|openssl|systemd.*|libsystemd-shared|locales.*|lsb-base|sysvinit-utils|netbase|gawk|mawk|cdebconf|tar|gpgv|postgresql-common|postgresql-client-common|libllvm.*|llvm.*|libz3.*)(:.*)?$' |
 		grep -vF ':' || true
 }
+apt-cache show "$1" >/dev/null 2>&1 || apt-get update -qq </dev/null # a machine that has no lists yet
 packages=$(list "$@")
 stamp="$(printf '%s ' $packages)"
 if [ -e "$to/.packages" ] && [ "$(cat "$to/.packages")" = "$stamp" ]; then
@@ -25,17 +26,24 @@ if [ -e "$to/.packages" ] && [ "$(cat "$to/.packages")" = "$stamp" ]; then
 fi
 rm -rf "$to"
 mkdir -p "$to"
+# shellcheck disable=SC2086 # a list of words; virtual packages have no record
+packages=$(apt-cache show --no-all-versions $packages 2>/dev/null | sed -n 's/^Package: //p' | sort -u)
+# shellcheck disable=SC2012 # names without blanks
+cached() { ls "$cache/$1"_*.deb 2>/dev/null | head -n 1; }
+missing=
 for p in $packages; do
-	apt-cache show "$p" >/dev/null 2>&1 || continue # a virtual package
-	# shellcheck disable=SC2012 # names without blanks
-	deb=$(ls "$cache/${p}"_*.deb 2>/dev/null | head -n 1)
-	if [ -z "$deb" ]; then
-		(cd "$cache" && apt-get download -qq "$p" </dev/null >/dev/null 2>&1) || {
-			echo "debrootfs: cannot download $p; run apt-get update" >&2
-			exit 1
-		}
-		deb=$(ls "$cache/${p}"_*.deb | head -n 1)
-	fi
+	[ -n "$(cached "$p")" ] || missing="$missing $p"
+done
+if [ -n "$missing" ]; then
+	# shellcheck disable=SC2086 # a list of words
+	download() { (cd "$cache" && apt-get download -qq $missing </dev/null >/dev/null); }
+	download 2>/dev/null || { # the lists may be older than what the server has
+		apt-get update -qq </dev/null
+		download
+	}
+fi
+for p in $packages; do
+	deb=$(cached "$p")
 	dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$to" --keep-directory-symlink --exclude=./usr/share/doc --exclude=./usr/share/man --exclude=./usr/share/locale
 done
 mkdir -p "$to/etc" "$to/tmp" "$to/root" "$to/run" "$to/var/tmp" "$to/data"

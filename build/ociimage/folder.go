@@ -3,6 +3,7 @@ package ociimage
 import (
 	"archive/tar"
 	"bufio"
+	"compress/gzip"
 	"fmt"
 	"io"
 	"io/fs"
@@ -28,7 +29,7 @@ func folderLayer(dir string) (v1.Layer, error) {
 		}()
 		return r, nil
 	}
-	layer, err := tarball.LayerFromOpener(open, tarball.WithMediaType(types.OCILayer), tarball.WithCompressedCaching)
+	layer, err := tarball.LayerFromOpener(open, tarball.WithMediaType(types.OCILayer), tarball.WithCompressedCaching, tarball.WithCompressionLevel(gzip.BestSpeed))
 	if err != nil {
 		return nil, fmt.Errorf("cannot build layer: %w", err)
 	}

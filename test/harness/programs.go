@@ -36,6 +36,20 @@ var (
 	TestApp = sync.OnceValues(func() (string, error) { return goBuild("testapp", "./test/testapp") })
 )
 
+// Rootfs is the folder that build/debrootfs.sh filled with Debian's packages under a name: make stories calls it, as the
+// tests themselves are in a network of their own.
+func Rootfs(name string) (string, error) {
+	root, err := Root()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(root, ".cache", "rootfs", name)
+	if _, err := os.Stat(filepath.Join(dir, ".packages")); err != nil {
+		return "", fmt.Errorf("there is no root file system %s; run make rootfs: %w", name, err)
+	}
+	return dir, nil
+}
+
 // programDir is where programs are built; the next test process replaces them, so it does not grow.
 func programDir() string { return filepath.Join(os.TempDir(), "funade-test-programs") }
 

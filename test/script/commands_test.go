@@ -3,7 +3,9 @@ package script
 import (
 	"encoding/base64"
 	"encoding/json"
+	"flag"
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"strconv"
@@ -54,45 +56,43 @@ func cmdServer(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// cmdImage makes an image of testapp, or of a folder that `make stories` filled with Debian's packages.
 func cmdImage(ts *testscript.TestScript, neg bool, args []string) {
-	const text = "image FILE [-port N] [-env K=V]… [-format F] [-arch A] [-empty] [ARG…]"
+	const text = "image FILE [-port N] [-env K=V]… [-format F] [-arch A] [-empty] [-rootfs NAME [-user U] [-volume PATH]… [-script FILE]] [ARG…]"
 	if neg || len(args) == 0 {
 		usage(ts, text)
 	}
-	program, err := harness.TestApp()
-	ts.Check(err)
-	to, format := ts.MkAbs(args[0]), "docker"
-	o := ociimage.Options{Program: program, Port: 8080}
-	rest := args[1:]
-	for len(rest) > 0 && strings.HasPrefix(rest[0], "-") {
-		name := rest[0]
-		if rest = rest[1:]; name == "-empty" {
-			o.Program = ""
-			continue
-		}
-		if len(rest) == 0 {
-			usage(ts, text)
-		}
-		value := rest[0]
-		rest = rest[1:]
-		switch name {
-		case "-port":
-			o.Port, err = strconv.Atoi(value)
-			ts.Check(err)
-		case "-env":
-			o.Env = append(o.Env, value)
-		case "-format":
-			format = value
-		case "-arch":
-			o.Architecture = value
-		default:
-			usage(ts, text)
-		}
+	o := ociimage.Options{}
+	flags := flag.NewFlagSet("image", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.IntVar(&o.Port, "port", 8080, "")
+	flags.StringVar(&o.Architecture, "arch", "", "")
+	flags.StringVar(&o.User, "user", "", "")
+	format := flags.String("format", "docker", "")
+	empty := flags.Bool("empty", false, "")
+	rootfs := flags.String("rootfs", "", "")
+	script := flags.String("script", "", "")
+	for name, list := range map[string]*[]string{"env": &o.Env, "volume": &o.Volumes} {
+		flags.Func(name, "", func(v string) error { *list = append(*list, v); return nil })
 	}
-	o.Args = rest
+	if err := flags.Parse(args[1:]); err != nil {
+		ts.Fatalf("%v; usage: %s", err, text)
+	}
+	o.Args = flags.Args()
+	if *script != "" {
+		o.Args = []string{"sh", "-c", ts.ReadFile(*script)}
+	}
+	var err error
+	switch {
+	case *rootfs != "":
+		o.Rootfs, err = harness.Rootfs(*rootfs)
+	case !*empty:
+		o.Program, err = harness.TestApp()
+	}
+	ts.Check(err)
 	img, err := ociimage.Build(o)
 	ts.Check(err)
-	ts.Check(ociimage.Write(img, format, to))
+	ts.Check(ociimage.Write(img, *format, ts.MkAbs(args[0])))
 }
 
 // program runs one of the clients; its output is there for stdout and stderr.
@@ -155,7 +155,7 @@ func cmdGet(ts *testscript.TestScript, neg bool, args []string) {
 
 func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 {
-		usage(ts, "until DURATION REGEXP funade|aws|get ARG…")
+		usage(ts, "until DURATION REGEXP funade|aws|get|exec ARG…")
 	}
 	limit, err := time.ParseDuration(args[0])
 	ts.Check(err)
@@ -184,8 +184,10 @@ func attempt(ts *testscript.TestScript, name string, args []string) (string, err
 	case "funade":
 		name = ts.Getenv("FUNADE")
 	case "aws":
+	case "exec":
+		name, args = args[0], args[1:]
 	default:
-		usage(ts, "until DURATION REGEXP funade|aws|get ARG…")
+		usage(ts, "until DURATION REGEXP funade|aws|get|exec ARG…")
 	}
 	err := ts.Exec(name, args...)
 	return ts.ReadFile("stdout") + ts.ReadFile("stderr"), err

@@ -48,6 +48,7 @@ func TestStories(t *testing.T) {
 			env.Setenv("FUNADE", bin)
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("PATH", filepath.Join(root, "bin", "tools")+":/usr/sbin:/usr/bin:/sbin:/bin:"+os.Getenv("PATH"))
+			env.Setenv("ROOTFS", filepath.Join(root, ".cache", "rootfs"))
 			env.Setenv("AWS_PAGER", "")
 			env.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 			env.Defer(func() { st.clean(t) })

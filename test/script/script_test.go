@@ -65,6 +65,7 @@ func TestStories(t *testing.T) {
 			"login":        cmdLogin,
 			"hammer":       cmdHammer,
 			"nothing-left": cmdNothingLeft,
+			"outside":      cmdOutside,
 		},
 	})
 }

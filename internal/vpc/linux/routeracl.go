@@ -22,6 +22,16 @@ func subnetChain(w way, id app.SubnetID, acl app.NetworkACLID) string {
 
 func aclChain(w way, id app.NetworkACLID) string { return w.letter + "-" + string(id) }
 
+// guarded reports whether some subnet has an ACL that does not let everything through.
+func guarded(n *vpc.Network) bool {
+	for _, s := range n.Subnets {
+		if a := n.ACLs[s.ACL]; a != nil && !a.Open {
+			return true
+		}
+	}
+	return false
+}
+
 // guardSubnet sends what crosses the border of a subnet through its ACL.
 func guardSubnet(id app.SubnetID, acl app.NetworkACLID) ([]*set, []*chain) {
 	links := &set{name: subnetSet(id), key: nftables.TypeIFName}

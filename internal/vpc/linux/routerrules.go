@@ -17,8 +17,9 @@ import (
 	"github.com/funade/funade/internal/vpc/linux/flowlog"
 )
 
-// Sets of a router's table. Elements of the first seven belong to interfaces.
+// Sets of a router's table. Elements of the first eight belong to interfaces.
 const (
+	ownMap     = "own"       // link . source that it may have -> number of its routing table
 	looseSet   = "loose"     // links whose source and destination are not checked
 	tablesMap  = "tables"    // link -> number of its routing table
 	egressMap  = "egress"    // link -> chain of its groups
@@ -65,6 +66,7 @@ type basis struct {
 	uplink   netip.Addr
 	dns      bool
 	logs     bool
+	acls     bool // some subnet has an ACL that is not open
 	maxFlows uint32
 }
 
@@ -198,7 +200,9 @@ func (r *rendered) renderPorts(n *vpc.Network, old *rendered, number func(*vpc.P
 			part.entries = portEntries(part)
 		}
 		r.ports[id] = part
-		r.keep(old, nil, comboChains(part.combo, p.Groups))
+		if r.chains[comboChain(egressWay, part.combo)] == nil {
+			r.keep(old, nil, comboChains(part.combo, p.Groups))
+		}
 	}
 	return nil
 }
@@ -217,6 +221,7 @@ func (r *rendered) renderBase(old *rendered) {
 	jumps := nftables.TypeVerdict
 	r.add([]*set{
 		{name: sourcesSet, key: sourceType},
+		{name: ownMap, key: sourceType, value: nftables.TypeMark},
 		{name: looseSet, key: nftables.TypeIFName},
 		{name: tablesMap, key: nftables.TypeIFName, value: nftables.TypeMark},
 		{name: egressMap, key: nftables.TypeIFName, value: jumps},
@@ -233,8 +238,8 @@ func (r *rendered) renderBase(old *rendered) {
 }
 
 var (
-	baseSets   = []string{sourcesSet, looseSet, tablesMap, egressMap, ingressMap, aclOutMap, aclInMap, flowsSet, portedSet}
-	baseChains = []string{"spoof", "mark", "input", "acl", "groups-e", "groups-i", "nat", refuseChain(egressWay), refuseChain(ingressWay)}
+	baseSets   = []string{sourcesSet, ownMap, looseSet, tablesMap, egressMap, ingressMap, aclOutMap, aclInMap, flowsSet, portedSet}
+	baseChains = []string{"spoof", "limit", "input", "acl", "groups-e", "groups-i", "nat", refuseChain(egressWay), refuseChain(ingressWay)}
 )
 
 // otherChains are all base chains but those of the forward hook.
@@ -250,12 +255,14 @@ func (b basis) otherChains() []chain {
 		}
 	}
 	return []chain{
+		// Every packet passes here: nearly all need the first rule and one look into a map.
 		filter("spoof", nftables.ChainHookPrerouting, *nftables.ChainPriorityRaw, nftables.ChainPolicyAccept,
-			rule{"an interface's own addresses only", exprs(fromPort, linkLookup(expr.MetaKeyIIFNAME, looseSet, true), linkAndSource(), notIn(sourcesSet, 8), drop())},
+			rule{"route table of an interface's own address", exprs(fromPort, linkAndSource(), linkMark(8, ownMap), accept())},
+			rule{"no other address", exprs(fromPort, linkLookup(expr.MetaKeyIIFNAME, looseSet, true), drop())},
+			rule{"route table", exprs(fromPort, []expr.Any{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1}}, linkMark(1, tablesMap))},
 			rule{"answers to the router's address only", exprs(iif(uplink), notDaddr(b.uplink), drop())}),
-		filter("mark", nftables.ChainHookPrerouting, *nftables.ChainPriorityMangle, nftables.ChainPolicyAccept,
-			rule{"open flows of one interface", exprs(fromPort, ctState(expr.CtStateBitNEW), overLimit(b.maxFlows), drop())},
-			rule{"route table", linkMark()}),
+		filter("limit", nftables.ChainHookPrerouting, *nftables.ChainPriorityMangle, nftables.ChainPolicyAccept,
+			rule{"open flows of one interface", exprs(ctState(expr.CtStateBitNEW), fromPort, overLimit(b.maxFlows), drop())}),
 		filter("input", nftables.ChainHookInput, *nftables.ChainPriorityFilter, nftables.ChainPolicyDrop, input...),
 		{name: "nat", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPostrouting, priority: *nftables.ChainPriorityNATSource, policy: nftables.ChainPolicyAccept,
 			rules: []rule{{"as the router", exprs(oif(uplink), masquerade())}}},
@@ -281,12 +288,15 @@ func (b basis) forwardChains() []chain {
 	}
 	before := *nftables.ChainPriorityFilter
 	toPort := oifPrefix(linkPrefix)
+	var borders []rule
+	if b.acls {
+		borders = slices.Concat([]rule{{"out of a subnet", linkVerdict(expr.MetaKeyIIFNAME, aclOutMap)}}, throughNAT(),
+			[]rule{{"into a subnet", linkVerdict(expr.MetaKeyOIFNAME, aclInMap)}})
+	}
 	return []chain{
-		filter("acl", nftables.ChainHookForward, before-20, nftables.ChainPolicyAccept, slices.Concat(
-			[]rule{{"out of a subnet", linkVerdict(expr.MetaKeyIIFNAME, aclOutMap)}}, throughNAT(),
-			[]rule{{"into a subnet", linkVerdict(expr.MetaKeyOIFNAME, aclInMap)}})...),
+		filter("acl", nftables.ChainHookForward, before-20, nftables.ChainPolicyAccept, borders...),
 		filter("groups-e", nftables.ChainHookForward, before-10, nftables.ChainPolicyDrop,
-			invalid, established, rule{"the sender's groups", linkVerdict(expr.MetaKeyIIFNAME, egressMap)}),
+			established, invalid, rule{"the sender's groups", linkVerdict(expr.MetaKeyIIFNAME, egressMap)}),
 		filter("groups-i", nftables.ChainHookForward, before, nftables.ChainPolicyDrop,
 			established,
 			rule{"the outside", exprs(oif(uplink), accept())},
@@ -340,7 +350,10 @@ func portEntries(p *portPart) []entry {
 	}
 	if p.from.CheckSource {
 		for _, a := range p.from.Addresses {
-			out = append(out, entry{sourcesSet, sourceElement(p.from.ID, a)})
+			own := sourceElement(p.from.ID, a)
+			out = append(out, entry{sourcesSet, own})
+			own.Val = binaryutil.NativeEndian.PutUint32(uint32(p.table))
+			out = append(out, entry{ownMap, own})
 		}
 	} else {
 		out = append(out, entry{looseSet, nftables.SetElement{Key: key}})
@@ -477,11 +490,10 @@ func linkVerdict(key expr.MetaKey, name string) []expr.Any {
 	return []expr.Any{&expr.Meta{Key: key, Register: 1}, &expr.Lookup{SourceRegister: 1, SetName: name, DestRegister: 0, IsDestRegSet: true}}
 }
 
-// linkMark marks a packet with its link's routing table.
-func linkMark() []expr.Any {
+// linkMark marks a packet with the routing table that a map names for what a register holds.
+func linkMark(register uint32, name string) []expr.Any {
 	return []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1},
-		&expr.Lookup{SourceRegister: 1, SetName: tablesMap, DestRegister: 1, IsDestRegSet: true},
+		&expr.Lookup{SourceRegister: register, SetName: name, DestRegister: 1, IsDestRegSet: true},
 		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1, SourceRegister: true},
 	}
 }

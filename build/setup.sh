@@ -8,8 +8,8 @@ if ! command -v go >/dev/null 2>&1; then
 	exit 1
 fi
 
-# gcc and libseccomp build runc and the race detector; the others are clients that the stories use.
-packages="gcc libc6-dev libseccomp-dev pkg-config git ca-certificates curl awscli skopeo"
+# gcc and libseccomp build runc and the race detector; the others are programs that the stories use.
+packages="gcc libc6-dev libseccomp-dev pkg-config git ca-certificates curl awscli skopeo iproute2"
 if command -v dpkg-query >/dev/null 2>&1; then
 	missing=
 	for p in $packages; do

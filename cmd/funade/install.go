@@ -117,6 +117,17 @@ func used(p netip.Prefix, addrs []net.Addr) bool {
 	return false
 }
 
+// ownAddresses lists the addresses of this machine; one that cannot be read is left out.
+func ownAddresses() (out []netip.Addr) {
+	addrs, _ := net.InterfaceAddrs() // who explains says less then
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			out = append(out, p.Addr())
+		}
+	}
+	return out
+}
+
 // runDir is where an install keeps what a reboot may take: sockets, bundles, pinned namespaces.
 func (in install) runDir() string { return filepath.Join("/run/funade", string(in.ID)) }
 

@@ -498,7 +498,7 @@ func (d *daemon) apiHandler() (http.Handler, error) {
 	persons := sessions.New(sessionExecer{d.engine}, d.network, time.Now)
 	d.later(persons.Close)
 	extension := funade.New(funade.Config{Control: d.control, Networks: d.ec2, Sessions: persons, RootKey: rootKeys{d.keys},
-		Reach: reach.New(d.store, reach.Config{EgressAllow: d.config.DefaultEgressAllow}), Install: funade.Install{
+		Reach: reach.New(d.store, reach.Config{EgressAllow: d.config.DefaultEgressAllow, OwnAddresses: ownAddresses}), Install: funade.Install{
 			ID: d.install.ID, Version: version, Account: d.scope.Account, Region: d.scope.Region, Domain: d.config.Domain,
 			HTTPPort: port(d.listeners.http), HTTPSPort: port(d.listeners.https), RegistryHost: d.apiURL.Host,
 			CACertificate: string(d.authority.RootPEM()),

@@ -2,9 +2,11 @@ package script
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -16,7 +18,7 @@ import (
 )
 
 // cmdOutside puts a network beside the server's: a link of the server's with an address, and behind it testapp, which
-// serves on port 8080 of all its addresses and routes to nothing else.
+// serves on port 8080 of all its addresses and takes the server for its router.
 func cmdOutside(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 {
 		usage(ts, "outside LINK ADDRESS/BITS HOST/BITS…")
@@ -62,7 +64,14 @@ func connect(pid int, name, here string, there []string) error {
 		return fmt.Errorf("cannot enter the namespace behind %s: %w", name, err)
 	}
 	defer far.Close()
-	return address(far, "eth0", there)
+	if err := address(far, "eth0", there); err != nil {
+		return err
+	}
+	router, _, _ := strings.Cut(here, "/")
+	if err := far.RouteAdd(&netlink.Route{Gw: net.ParseIP(router)}); err != nil {
+		return fmt.Errorf("cannot route what is behind %s: %w", name, err)
+	}
+	return nil
 }
 
 func address(h *netlink.Handle, name string, addresses []string) error {

@@ -325,7 +325,16 @@ func decision(kind vpc.StepKind, allowed bool, resource, format string, args ...
 // beyond judges what leaves a VPC for the outside once more: this machine does not let out everything that the VPC does.
 func (r *Reach) beyond(e vpc.Explanation, to netip.Addr, p probe) vpc.Explanation {
 	last := e.Steps[len(e.Steps)-1]
-	if !e.Allowed || last.Kind != vpc.StepOutside || strings.HasPrefix(last.Resource, "lan-") {
+	if !e.Allowed || last.Kind != vpc.StepOutside {
+		return e
+	}
+	refuse := func(format string, args ...any) vpc.Explanation {
+		return vpc.Explanation{Steps: append(e.Steps, vpc.Step{Kind: vpc.StepOutside, Text: fmt.Sprintf(format, args...), Resource: last.Resource})}
+	}
+	switch {
+	case r.own(to):
+		return refuse(ownAddress, to)
+	case strings.HasPrefix(last.Resource, "lan-"):
 		return e
 	}
 	contains := func(x netip.Prefix) bool { return x.Contains(to) }
@@ -339,8 +348,14 @@ func (r *Reach) beyond(e vpc.Explanation, to netip.Addr, p probe) vpc.Explanatio
 	default:
 		why = "private; attach the network that it is in to the VPC (funade vpc attach), or open the range with --default-egress-allow"
 	}
-	text := fmt.Sprintf("this machine lets nothing out to %s: it is %s", to, why)
-	return vpc.Explanation{Steps: append(e.Steps, vpc.Step{Kind: vpc.StepOutside, Text: text, Resource: last.Resource})}
+	return refuse("this machine lets nothing out to %s: it is %s", to, why)
+}
+
+const ownAddress = "%s is this machine's own address, and it answers no instance; run what is wanted as a private host, or on another machine"
+
+// own reports whether an address is this machine's.
+func (r *Reach) own(a netip.Addr) bool {
+	return r.cfg.OwnAddresses != nil && slices.Contains(r.cfg.OwnAddresses(), a)
 }
 
 // sharedRange has the front door's address as instances see it.
@@ -355,6 +370,8 @@ func (r *Reach) defaultEgress(to place) vpc.Explanation {
 	switch {
 	case to.vpc != "":
 		return step(false, "DEFAULT egress reaches no VPC, and %s is in %s; give the service a VPC connector", to.address, to.vpc)
+	case r.own(to.address):
+		return step(false, ownAddress, to.address)
 	case slices.ContainsFunc(vpc.NeverReachable, contains):
 		return step(false, "DEFAULT egress never reaches %s: it is this machine's, link-local or reserved", to.address)
 	case !slices.ContainsFunc(vpc.PrivateRanges, contains):

@@ -148,6 +148,8 @@ func TestBeyondTheVPC(t *testing.T) {
 		"198.51.100.7:443": "", "10.7.1.1:443": "", "10.8.1.1:443": "", "100.64.0.3:443": "",
 		"10.9.8.7:443":       "this machine lets nothing out to 10.9.8.7: it is private",
 		"100.64.0.3:22":      "it is private",
+		"10.8.0.1:8080":      "10.8.0.1 is this machine's own address",
+		"198.51.100.1:8080":  "198.51.100.1 is this machine's own address",
 		"169.254.169.254:80": "this machine lets nothing out to 169.254.169.254: it is its own, link-local or reserved",
 	} {
 		e := b.explain(ExplainInput{Source: "shop", Destination: to})
@@ -181,6 +183,7 @@ func TestDefaultEgress(t *testing.T) {
 		"93.184.216.34":   "allowed: DEFAULT egress reaches public addresses",
 		"10.9.8.7":        "denied: DEFAULT egress reaches public addresses only, and 10.9.8.7 is private",
 		"10.20.8.7":       "allowed: DEFAULT egress reaches 10.20.0.0/16 of this machine's network",
+		"198.51.100.1":    "denied: 198.51.100.1 is this machine's own address",
 		"127.0.0.1":       "denied: DEFAULT egress never reaches 127.0.0.1",
 		"169.254.169.254": "denied: DEFAULT egress never reaches 169.254.169.254",
 		string(hostA):     "denied: DEFAULT egress reaches no VPC, and 192.168.3.194 is in " + string(vpcA),

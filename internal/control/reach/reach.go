@@ -21,6 +21,8 @@ type Config struct {
 	Now func() time.Time
 	// EgressAllow are the private ranges that DEFAULT egress reaches beside the internet (--default-egress-allow).
 	EgressAllow []netip.Prefix
+	// OwnAddresses lists the addresses of this machine, which answers no packet of an instance; nil = none are known.
+	OwnAddresses func() []netip.Addr
 }
 
 // Reach answers use cases. Its methods are safe for concurrent use.

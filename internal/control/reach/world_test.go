@@ -48,7 +48,7 @@ func newBench(t *testing.T, allow ...string) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = st.Close() })
-	c := Config{Now: func() time.Time { return began }}
+	c := Config{Now: func() time.Time { return began }, OwnAddresses: func() []netip.Addr { return []netip.Addr{addr("10.8.0.1"), addr("198.51.100.1")} }}
 	for _, a := range allow {
 		c.EgressAllow = append(c.EgressAllow, netip.MustParsePrefix(a))
 	}

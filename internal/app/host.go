@@ -90,4 +90,19 @@ type Volume struct {
 	Encrypted        bool
 	KMSKey           string
 	CreatedAt        time.Time
+	// Modification is the last change of the attributes; a zero At = there was none.
+	Modification VolumeModification
+}
+
+// VolumeSizing is what a modification of a volume can change; the size is in GiB.
+type VolumeSizing struct {
+	Size             int
+	Type             string
+	IOPS, Throughput int
+}
+
+// VolumeModification is a change of a volume's sizing, complete as soon as it is asked for.
+type VolumeModification struct {
+	At       time.Time
+	From, To VolumeSizing
 }

@@ -146,6 +146,33 @@ func TestInstances(t *testing.T) {
 	a.volume(*disk.Ebs.VolumeId)
 }
 
+// modifyVolume grows a volume of 20 GiB, as Terraform does.
+func (a *api) modifyVolume(id string) {
+	t, c, ctx := a.t, a.ec2Client(), a.t.Context()
+	t.Helper()
+	_, err := c.DescribeVolumesModifications(ctx, &sdkec2.DescribeVolumesModificationsInput{VolumeIds: []string{id}})
+	wantError(t, err, "InvalidVolumeModification.NotFound", id)
+	_, err = c.ModifyVolume(ctx, &sdkec2.ModifyVolumeInput{VolumeId: &id, DryRun: aws.Bool(true)})
+	wantError(t, err, "DryRunOperation", "")
+	_, err = c.ModifyVolume(ctx, &sdkec2.ModifyVolumeInput{VolumeId: &id, Size: aws.Int32(19)})
+	wantError(t, err, "InvalidParameterValue", "New size cannot be smaller than existing size")
+	_, err = c.ModifyVolume(ctx, &sdkec2.ModifyVolumeInput{VolumeId: &id, MultiAttachEnabled: aws.Bool(true)})
+	wantError(t, err, "InvalidParameterValue", "MultiAttachEnabled")
+	if _, err := c.ModifyVolume(ctx, &sdkec2.ModifyVolumeInput{VolumeId: &id, Size: aws.Int32(30), VolumeType: "io2", Iops: aws.Int32(900)}); err != nil {
+		t.Fatal(err)
+	}
+	out, err := c.DescribeVolumesModifications(ctx, &sdkec2.DescribeVolumesModificationsInput{Filters: []ec2types.Filter{filter("volume-id", id), filter("modification-state", "completed"), filter("target-size", "30")}})
+	if err != nil || len(out.VolumesModifications) != 1 {
+		t.Fatalf("got %+v, %v", out, err)
+	}
+	if m := out.VolumesModifications[0]; *m.OriginalSize != 20 || *m.TargetSize != 30 || m.TargetVolumeType != "io2" || *m.TargetIops != 900 || m.TargetThroughput != nil || *m.Progress != 100 {
+		t.Errorf("got %+v", m)
+	}
+	if v, err := c.DescribeVolumes(ctx, &sdkec2.DescribeVolumesInput{VolumeIds: []string{id}}); err != nil || *v.Volumes[0].Size != 30 || *v.Volumes[0].Iops != 900 {
+		t.Errorf("got %+v, %v", v, err)
+	}
+}
+
 // volume: what is left of an instance with a named volume of 20 GiB.
 func (a *api) volume(id string) {
 	t, c, ctx := a.t, a.ec2Client(), a.t.Context()
@@ -177,6 +204,7 @@ func (a *api) volume(id string) {
 	}
 	_, err = c.DeleteVolume(ctx, &sdkec2.DeleteVolumeInput{VolumeId: &id})
 	wantError(t, err, "VolumeInUse", *next.InstanceId)
+	a.modifyVolume(id)
 	if _, err := c.TerminateInstances(ctx, &sdkec2.TerminateInstancesInput{InstanceIds: []string{*next.InstanceId}}); err != nil {
 		t.Fatal(err)
 	}

@@ -2271,6 +2271,22 @@ func (VolumeAttachmentState) Values() []VolumeAttachmentState {
 	return []VolumeAttachmentState{VolumeAttachmentStateAttaching, VolumeAttachmentStateAttached, VolumeAttachmentStateDetaching, VolumeAttachmentStateDetached, VolumeAttachmentStateBusy}
 }
 
+// VolumeModificationState is an enum; the empty string means absent.
+type VolumeModificationState string
+
+// Values of VolumeModificationState.
+const (
+	VolumeModificationStateModifying  VolumeModificationState = "modifying"
+	VolumeModificationStateOptimizing VolumeModificationState = "optimizing"
+	VolumeModificationStateCompleted  VolumeModificationState = "completed"
+	VolumeModificationStateFailed     VolumeModificationState = "failed"
+)
+
+// Values lists the values of the model.
+func (VolumeModificationState) Values() []VolumeModificationState {
+	return []VolumeModificationState{VolumeModificationStateModifying, VolumeModificationStateOptimizing, VolumeModificationStateCompleted, VolumeModificationStateFailed}
+}
+
 // VolumeState is an enum; the empty string means absent.
 type VolumeState string
 

@@ -85,6 +85,7 @@ type Handler interface {
 	DescribeSubnets(ctx context.Context, in *DescribeSubnetsInput) (*DescribeSubnetsOutput, error)
 	DescribeTags(ctx context.Context, in *DescribeTagsInput) (*DescribeTagsOutput, error)
 	DescribeVolumes(ctx context.Context, in *DescribeVolumesInput) (*DescribeVolumesOutput, error)
+	DescribeVolumesModifications(ctx context.Context, in *DescribeVolumesModificationsInput) (*DescribeVolumesModificationsOutput, error)
 	DescribeVpcAttribute(ctx context.Context, in *DescribeVpcAttributeInput) (*DescribeVpcAttributeOutput, error)
 	DescribeVpcEndpointServices(ctx context.Context, in *DescribeVpcEndpointServicesInput) (*DescribeVpcEndpointServicesOutput, error)
 	DescribeVpcEndpoints(ctx context.Context, in *DescribeVpcEndpointsInput) (*DescribeVpcEndpointsOutput, error)
@@ -105,6 +106,7 @@ type Handler interface {
 	ModifyNetworkInterfaceAttribute(ctx context.Context, in *ModifyNetworkInterfaceAttributeInput) (*ModifyNetworkInterfaceAttributeOutput, error)
 	ModifySecurityGroupRules(ctx context.Context, in *ModifySecurityGroupRulesInput) (*ModifySecurityGroupRulesOutput, error)
 	ModifySubnetAttribute(ctx context.Context, in *ModifySubnetAttributeInput) (*ModifySubnetAttributeOutput, error)
+	ModifyVolume(ctx context.Context, in *ModifyVolumeInput) (*ModifyVolumeOutput, error)
 	ModifyVpcAttribute(ctx context.Context, in *ModifyVpcAttributeInput) (*ModifyVpcAttributeOutput, error)
 	ModifyVpcEndpoint(ctx context.Context, in *ModifyVpcEndpointInput) (*ModifyVpcEndpointOutput, error)
 	MonitorInstances(ctx context.Context, in *MonitorInstancesInput) (*MonitorInstancesOutput, error)
@@ -503,6 +505,11 @@ func (Unimplemented) DescribeVolumes(context.Context, *DescribeVolumesInput) (*D
 	return nil, Descriptor.UnknownOperation("DescribeVolumes")
 }
 
+// DescribeVolumesModifications is not available.
+func (Unimplemented) DescribeVolumesModifications(context.Context, *DescribeVolumesModificationsInput) (*DescribeVolumesModificationsOutput, error) {
+	return nil, Descriptor.UnknownOperation("DescribeVolumesModifications")
+}
+
 // DescribeVpcAttribute is not available.
 func (Unimplemented) DescribeVpcAttribute(context.Context, *DescribeVpcAttributeInput) (*DescribeVpcAttributeOutput, error) {
 	return nil, Descriptor.UnknownOperation("DescribeVpcAttribute")
@@ -601,6 +608,11 @@ func (Unimplemented) ModifySecurityGroupRules(context.Context, *ModifySecurityGr
 // ModifySubnetAttribute is not available.
 func (Unimplemented) ModifySubnetAttribute(context.Context, *ModifySubnetAttributeInput) (*ModifySubnetAttributeOutput, error) {
 	return nil, Descriptor.UnknownOperation("ModifySubnetAttribute")
+}
+
+// ModifyVolume is not available.
+func (Unimplemented) ModifyVolume(context.Context, *ModifyVolumeInput) (*ModifyVolumeOutput, error) {
+	return nil, Descriptor.UnknownOperation("ModifyVolume")
 }
 
 // ModifyVpcAttribute is not available.
@@ -931,130 +943,136 @@ func (in *DescribeTagsInput) Validate() error { return model.Validate(232, in) }
 func (in *DescribeVolumesInput) Validate() error { return model.Validate(234, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *DescribeVpcAttributeInput) Validate() error { return model.Validate(236, in) }
+func (in *DescribeVolumesModificationsInput) Validate() error { return model.Validate(235, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *DescribeVpcEndpointServicesInput) Validate() error { return model.Validate(238, in) }
+func (in *DescribeVpcAttributeInput) Validate() error { return model.Validate(238, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *DescribeVpcEndpointsInput) Validate() error { return model.Validate(240, in) }
+func (in *DescribeVpcEndpointServicesInput) Validate() error { return model.Validate(240, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *DescribeVpcsInput) Validate() error { return model.Validate(242, in) }
+func (in *DescribeVpcEndpointsInput) Validate() error { return model.Validate(242, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *DetachInternetGatewayInput) Validate() error { return model.Validate(248, in) }
+func (in *DescribeVpcsInput) Validate() error { return model.Validate(244, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *DetachNetworkInterfaceInput) Validate() error { return model.Validate(250, in) }
+func (in *DetachInternetGatewayInput) Validate() error { return model.Validate(250, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *DisassociateAddressInput) Validate() error { return model.Validate(260, in) }
+func (in *DetachNetworkInterfaceInput) Validate() error { return model.Validate(252, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *DisassociateRouteTableInput) Validate() error { return model.Validate(262, in) }
+func (in *DisassociateAddressInput) Validate() error { return model.Validate(262, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *DisassociateVpcCidrBlockInput) Validate() error { return model.Validate(264, in) }
+func (in *DisassociateRouteTableInput) Validate() error { return model.Validate(264, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *GetConsoleOutputInput) Validate() error { return model.Validate(330, in) }
+func (in *DisassociateVpcCidrBlockInput) Validate() error { return model.Validate(266, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *GetManagedPrefixListAssociationsInput) Validate() error { return model.Validate(332, in) }
+func (in *GetConsoleOutputInput) Validate() error { return model.Validate(332, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *GetManagedPrefixListEntriesInput) Validate() error { return model.Validate(335, in) }
+func (in *GetManagedPrefixListAssociationsInput) Validate() error { return model.Validate(334, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *ImportKeyPairInput) Validate() error { return model.Validate(367, in) }
+func (in *GetManagedPrefixListEntriesInput) Validate() error { return model.Validate(337, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *ModifyInstanceAttributeInput) Validate() error { return model.Validate(510, in) }
+func (in *ImportKeyPairInput) Validate() error { return model.Validate(369, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *ModifyInstanceCreditSpecificationInput) Validate() error { return model.Validate(512, in) }
+func (in *ModifyInstanceAttributeInput) Validate() error { return model.Validate(512, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *ModifyInstanceMetadataOptionsInput) Validate() error { return model.Validate(514, in) }
+func (in *ModifyInstanceCreditSpecificationInput) Validate() error { return model.Validate(514, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *ModifyManagedPrefixListInput) Validate() error { return model.Validate(516, in) }
+func (in *ModifyInstanceMetadataOptionsInput) Validate() error { return model.Validate(516, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *ModifyNetworkInterfaceAttributeInput) Validate() error { return model.Validate(518, in) }
+func (in *ModifyManagedPrefixListInput) Validate() error { return model.Validate(518, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *ModifySecurityGroupRulesInput) Validate() error { return model.Validate(520, in) }
+func (in *ModifyNetworkInterfaceAttributeInput) Validate() error { return model.Validate(520, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *ModifySubnetAttributeInput) Validate() error { return model.Validate(522, in) }
+func (in *ModifySecurityGroupRulesInput) Validate() error { return model.Validate(522, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *ModifyVpcAttributeInput) Validate() error { return model.Validate(524, in) }
+func (in *ModifySubnetAttributeInput) Validate() error { return model.Validate(524, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *ModifyVpcEndpointInput) Validate() error { return model.Validate(526, in) }
+func (in *ModifyVolumeInput) Validate() error { return model.Validate(526, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *MonitorInstancesInput) Validate() error { return model.Validate(528, in) }
+func (in *ModifyVpcAttributeInput) Validate() error { return model.Validate(528, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *RebootInstancesInput) Validate() error { return model.Validate(635, in) }
+func (in *ModifyVpcEndpointInput) Validate() error { return model.Validate(530, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *ReleaseAddressInput) Validate() error { return model.Validate(641, in) }
+func (in *MonitorInstancesInput) Validate() error { return model.Validate(532, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *ReplaceNetworkAclAssociationInput) Validate() error { return model.Validate(645, in) }
+func (in *RebootInstancesInput) Validate() error { return model.Validate(639, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *ReplaceNetworkAclEntryInput) Validate() error { return model.Validate(647, in) }
+func (in *ReleaseAddressInput) Validate() error { return model.Validate(645, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *ReplaceRouteInput) Validate() error { return model.Validate(649, in) }
+func (in *ReplaceNetworkAclAssociationInput) Validate() error { return model.Validate(649, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *ReplaceRouteTableAssociationInput) Validate() error { return model.Validate(651, in) }
+func (in *ReplaceNetworkAclEntryInput) Validate() error { return model.Validate(651, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *ResetNetworkInterfaceAttributeInput) Validate() error { return model.Validate(656, in) }
+func (in *ReplaceRouteInput) Validate() error { return model.Validate(653, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *RestoreManagedPrefixListVersionInput) Validate() error { return model.Validate(661, in) }
+func (in *ReplaceRouteTableAssociationInput) Validate() error { return model.Validate(655, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *RevokeSecurityGroupEgressInput) Validate() error { return model.Validate(663, in) }
+func (in *ResetNetworkInterfaceAttributeInput) Validate() error { return model.Validate(660, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *RevokeSecurityGroupIngressInput) Validate() error { return model.Validate(665, in) }
+func (in *RestoreManagedPrefixListVersionInput) Validate() error { return model.Validate(665, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *RunInstancesInput) Validate() error { return model.Validate(684, in) }
+func (in *RevokeSecurityGroupEgressInput) Validate() error { return model.Validate(667, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *StartInstancesInput) Validate() error { return model.Validate(722, in) }
+func (in *RevokeSecurityGroupIngressInput) Validate() error { return model.Validate(669, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *StopInstancesInput) Validate() error { return model.Validate(728, in) }
+func (in *RunInstancesInput) Validate() error { return model.Validate(688, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *TerminateInstancesInput) Validate() error { return model.Validate(757, in) }
+func (in *StartInstancesInput) Validate() error { return model.Validate(726, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *UnassignPrivateIpAddressesInput) Validate() error { return model.Validate(766, in) }
+func (in *StopInstancesInput) Validate() error { return model.Validate(732, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
-func (in *UnmonitorInstancesInput) Validate() error { return model.Validate(768, in) }
+func (in *TerminateInstancesInput) Validate() error { return model.Validate(761, in) }
+
+// Validate reports every constraint of the model that the input breaks, as *shape.Violations.
+func (in *UnassignPrivateIpAddressesInput) Validate() error { return model.Validate(770, in) }
+
+// Validate reports every constraint of the model that the input breaks, as *shape.Violations.
+func (in *UnmonitorInstancesInput) Validate() error { return model.Validate(772, in) }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
 func (in *UpdateSecurityGroupRuleDescriptionsEgressInput) Validate() error {
-	return model.Validate(777, in)
+	return model.Validate(781, in)
 }
 
 // Validate reports every constraint of the model that the input breaks, as *shape.Violations.
 func (in *UpdateSecurityGroupRuleDescriptionsIngressInput) Validate() error {
-	return model.Validate(779, in)
+	return model.Validate(783, in)
 }
 
 // Descriptor describes the service to the protocol codecs.
@@ -1729,7 +1747,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "DescribeVolumes", Input: model.At(234), Output: model.At(235),
+				Name: "DescribeVolumes", Input: model.At(234), Output: model.At(237),
 				NewInput:  func() any { return new(DescribeVolumesInput) },
 				NewOutput: func() any { return new(DescribeVolumesOutput) },
 				Validate:  func(in any) error { return in.(*DescribeVolumesInput).Validate() },
@@ -1738,7 +1756,16 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "DescribeVpcAttribute", Input: model.At(236), Output: model.At(237),
+				Name: "DescribeVolumesModifications", Input: model.At(235), Output: model.At(236),
+				NewInput:  func() any { return new(DescribeVolumesModificationsInput) },
+				NewOutput: func() any { return new(DescribeVolumesModificationsOutput) },
+				Validate:  func(in any) error { return in.(*DescribeVolumesModificationsInput).Validate() },
+				Invoke: func(ctx context.Context, h, in any) (any, error) {
+					return h.(Handler).DescribeVolumesModifications(ctx, in.(*DescribeVolumesModificationsInput))
+				},
+			},
+			{
+				Name: "DescribeVpcAttribute", Input: model.At(238), Output: model.At(239),
 				NewInput:  func() any { return new(DescribeVpcAttributeInput) },
 				NewOutput: func() any { return new(DescribeVpcAttributeOutput) },
 				Validate:  func(in any) error { return in.(*DescribeVpcAttributeInput).Validate() },
@@ -1747,7 +1774,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "DescribeVpcEndpointServices", Input: model.At(238), Output: model.At(239),
+				Name: "DescribeVpcEndpointServices", Input: model.At(240), Output: model.At(241),
 				NewInput:  func() any { return new(DescribeVpcEndpointServicesInput) },
 				NewOutput: func() any { return new(DescribeVpcEndpointServicesOutput) },
 				Validate:  func(in any) error { return in.(*DescribeVpcEndpointServicesInput).Validate() },
@@ -1756,7 +1783,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "DescribeVpcEndpoints", Input: model.At(240), Output: model.At(241),
+				Name: "DescribeVpcEndpoints", Input: model.At(242), Output: model.At(243),
 				NewInput:  func() any { return new(DescribeVpcEndpointsInput) },
 				NewOutput: func() any { return new(DescribeVpcEndpointsOutput) },
 				Validate:  func(in any) error { return in.(*DescribeVpcEndpointsInput).Validate() },
@@ -1765,7 +1792,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "DescribeVpcs", Input: model.At(242), Output: model.At(244),
+				Name: "DescribeVpcs", Input: model.At(244), Output: model.At(246),
 				NewInput:  func() any { return new(DescribeVpcsInput) },
 				NewOutput: func() any { return new(DescribeVpcsOutput) },
 				Validate:  func(in any) error { return in.(*DescribeVpcsInput).Validate() },
@@ -1774,7 +1801,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "DetachInternetGateway", Input: model.At(248), Output: model.At(249),
+				Name: "DetachInternetGateway", Input: model.At(250), Output: model.At(251),
 				NewInput:  func() any { return new(DetachInternetGatewayInput) },
 				NewOutput: func() any { return new(DetachInternetGatewayOutput) },
 				Validate:  func(in any) error { return in.(*DetachInternetGatewayInput).Validate() },
@@ -1783,7 +1810,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "DetachNetworkInterface", Input: model.At(250), Output: model.At(251),
+				Name: "DetachNetworkInterface", Input: model.At(252), Output: model.At(253),
 				NewInput:  func() any { return new(DetachNetworkInterfaceInput) },
 				NewOutput: func() any { return new(DetachNetworkInterfaceOutput) },
 				Validate:  func(in any) error { return in.(*DetachNetworkInterfaceInput).Validate() },
@@ -1792,7 +1819,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "DisassociateAddress", Input: model.At(260), Output: model.At(261),
+				Name: "DisassociateAddress", Input: model.At(262), Output: model.At(263),
 				NewInput:  func() any { return new(DisassociateAddressInput) },
 				NewOutput: func() any { return new(DisassociateAddressOutput) },
 				Validate:  func(in any) error { return in.(*DisassociateAddressInput).Validate() },
@@ -1801,7 +1828,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "DisassociateRouteTable", Input: model.At(262), Output: model.At(263),
+				Name: "DisassociateRouteTable", Input: model.At(264), Output: model.At(265),
 				NewInput:  func() any { return new(DisassociateRouteTableInput) },
 				NewOutput: func() any { return new(DisassociateRouteTableOutput) },
 				Validate:  func(in any) error { return in.(*DisassociateRouteTableInput).Validate() },
@@ -1810,7 +1837,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "DisassociateVpcCidrBlock", Input: model.At(264), Output: model.At(265),
+				Name: "DisassociateVpcCidrBlock", Input: model.At(266), Output: model.At(267),
 				NewInput:  func() any { return new(DisassociateVpcCidrBlockInput) },
 				NewOutput: func() any { return new(DisassociateVpcCidrBlockOutput) },
 				Validate:  func(in any) error { return in.(*DisassociateVpcCidrBlockInput).Validate() },
@@ -1819,7 +1846,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "GetConsoleOutput", Input: model.At(330), Output: model.At(331),
+				Name: "GetConsoleOutput", Input: model.At(332), Output: model.At(333),
 				NewInput:  func() any { return new(GetConsoleOutputInput) },
 				NewOutput: func() any { return new(GetConsoleOutputOutput) },
 				Validate:  func(in any) error { return in.(*GetConsoleOutputInput).Validate() },
@@ -1828,7 +1855,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "GetManagedPrefixListAssociations", Input: model.At(332), Output: model.At(334),
+				Name: "GetManagedPrefixListAssociations", Input: model.At(334), Output: model.At(336),
 				NewInput:  func() any { return new(GetManagedPrefixListAssociationsInput) },
 				NewOutput: func() any { return new(GetManagedPrefixListAssociationsOutput) },
 				Validate:  func(in any) error { return in.(*GetManagedPrefixListAssociationsInput).Validate() },
@@ -1837,7 +1864,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "GetManagedPrefixListEntries", Input: model.At(335), Output: model.At(336),
+				Name: "GetManagedPrefixListEntries", Input: model.At(337), Output: model.At(338),
 				NewInput:  func() any { return new(GetManagedPrefixListEntriesInput) },
 				NewOutput: func() any { return new(GetManagedPrefixListEntriesOutput) },
 				Validate:  func(in any) error { return in.(*GetManagedPrefixListEntriesInput).Validate() },
@@ -1846,7 +1873,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "ImportKeyPair", Input: model.At(367), Output: model.At(368),
+				Name: "ImportKeyPair", Input: model.At(369), Output: model.At(370),
 				NewInput:  func() any { return new(ImportKeyPairInput) },
 				NewOutput: func() any { return new(ImportKeyPairOutput) },
 				Validate:  func(in any) error { return in.(*ImportKeyPairInput).Validate() },
@@ -1855,7 +1882,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "ModifyInstanceAttribute", Input: model.At(510), Output: model.At(511),
+				Name: "ModifyInstanceAttribute", Input: model.At(512), Output: model.At(513),
 				NewInput:  func() any { return new(ModifyInstanceAttributeInput) },
 				NewOutput: func() any { return new(ModifyInstanceAttributeOutput) },
 				Validate:  func(in any) error { return in.(*ModifyInstanceAttributeInput).Validate() },
@@ -1864,7 +1891,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "ModifyInstanceCreditSpecification", Input: model.At(512), Output: model.At(513),
+				Name: "ModifyInstanceCreditSpecification", Input: model.At(514), Output: model.At(515),
 				NewInput:  func() any { return new(ModifyInstanceCreditSpecificationInput) },
 				NewOutput: func() any { return new(ModifyInstanceCreditSpecificationOutput) },
 				Validate:  func(in any) error { return in.(*ModifyInstanceCreditSpecificationInput).Validate() },
@@ -1873,7 +1900,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "ModifyInstanceMetadataOptions", Input: model.At(514), Output: model.At(515),
+				Name: "ModifyInstanceMetadataOptions", Input: model.At(516), Output: model.At(517),
 				NewInput:  func() any { return new(ModifyInstanceMetadataOptionsInput) },
 				NewOutput: func() any { return new(ModifyInstanceMetadataOptionsOutput) },
 				Validate:  func(in any) error { return in.(*ModifyInstanceMetadataOptionsInput).Validate() },
@@ -1882,7 +1909,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "ModifyManagedPrefixList", Input: model.At(516), Output: model.At(517),
+				Name: "ModifyManagedPrefixList", Input: model.At(518), Output: model.At(519),
 				NewInput:  func() any { return new(ModifyManagedPrefixListInput) },
 				NewOutput: func() any { return new(ModifyManagedPrefixListOutput) },
 				Validate:  func(in any) error { return in.(*ModifyManagedPrefixListInput).Validate() },
@@ -1891,7 +1918,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "ModifyNetworkInterfaceAttribute", Input: model.At(518), Output: model.At(519),
+				Name: "ModifyNetworkInterfaceAttribute", Input: model.At(520), Output: model.At(521),
 				NewInput:  func() any { return new(ModifyNetworkInterfaceAttributeInput) },
 				NewOutput: func() any { return new(ModifyNetworkInterfaceAttributeOutput) },
 				Validate:  func(in any) error { return in.(*ModifyNetworkInterfaceAttributeInput).Validate() },
@@ -1900,7 +1927,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "ModifySecurityGroupRules", Input: model.At(520), Output: model.At(521),
+				Name: "ModifySecurityGroupRules", Input: model.At(522), Output: model.At(523),
 				NewInput:  func() any { return new(ModifySecurityGroupRulesInput) },
 				NewOutput: func() any { return new(ModifySecurityGroupRulesOutput) },
 				Validate:  func(in any) error { return in.(*ModifySecurityGroupRulesInput).Validate() },
@@ -1909,7 +1936,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "ModifySubnetAttribute", Input: model.At(522), Output: model.At(523),
+				Name: "ModifySubnetAttribute", Input: model.At(524), Output: model.At(525),
 				NewInput:  func() any { return new(ModifySubnetAttributeInput) },
 				NewOutput: func() any { return new(ModifySubnetAttributeOutput) },
 				Validate:  func(in any) error { return in.(*ModifySubnetAttributeInput).Validate() },
@@ -1918,7 +1945,16 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "ModifyVpcAttribute", Input: model.At(524), Output: model.At(525),
+				Name: "ModifyVolume", Input: model.At(526), Output: model.At(527),
+				NewInput:  func() any { return new(ModifyVolumeInput) },
+				NewOutput: func() any { return new(ModifyVolumeOutput) },
+				Validate:  func(in any) error { return in.(*ModifyVolumeInput).Validate() },
+				Invoke: func(ctx context.Context, h, in any) (any, error) {
+					return h.(Handler).ModifyVolume(ctx, in.(*ModifyVolumeInput))
+				},
+			},
+			{
+				Name: "ModifyVpcAttribute", Input: model.At(528), Output: model.At(529),
 				NewInput:  func() any { return new(ModifyVpcAttributeInput) },
 				NewOutput: func() any { return new(ModifyVpcAttributeOutput) },
 				Validate:  func(in any) error { return in.(*ModifyVpcAttributeInput).Validate() },
@@ -1927,7 +1963,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "ModifyVpcEndpoint", Input: model.At(526), Output: model.At(527),
+				Name: "ModifyVpcEndpoint", Input: model.At(530), Output: model.At(531),
 				NewInput:  func() any { return new(ModifyVpcEndpointInput) },
 				NewOutput: func() any { return new(ModifyVpcEndpointOutput) },
 				Validate:  func(in any) error { return in.(*ModifyVpcEndpointInput).Validate() },
@@ -1936,7 +1972,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "MonitorInstances", Input: model.At(528), Output: model.At(529),
+				Name: "MonitorInstances", Input: model.At(532), Output: model.At(533),
 				NewInput:  func() any { return new(MonitorInstancesInput) },
 				NewOutput: func() any { return new(MonitorInstancesOutput) },
 				Validate:  func(in any) error { return in.(*MonitorInstancesInput).Validate() },
@@ -1945,7 +1981,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "RebootInstances", Input: model.At(635), Output: model.At(636),
+				Name: "RebootInstances", Input: model.At(639), Output: model.At(640),
 				NewInput:  func() any { return new(RebootInstancesInput) },
 				NewOutput: func() any { return new(RebootInstancesOutput) },
 				Validate:  func(in any) error { return in.(*RebootInstancesInput).Validate() },
@@ -1954,7 +1990,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "ReleaseAddress", Input: model.At(641), Output: model.At(642),
+				Name: "ReleaseAddress", Input: model.At(645), Output: model.At(646),
 				NewInput:  func() any { return new(ReleaseAddressInput) },
 				NewOutput: func() any { return new(ReleaseAddressOutput) },
 				Validate:  func(in any) error { return in.(*ReleaseAddressInput).Validate() },
@@ -1963,7 +1999,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "ReplaceNetworkAclAssociation", Input: model.At(645), Output: model.At(646),
+				Name: "ReplaceNetworkAclAssociation", Input: model.At(649), Output: model.At(650),
 				NewInput:  func() any { return new(ReplaceNetworkAclAssociationInput) },
 				NewOutput: func() any { return new(ReplaceNetworkAclAssociationOutput) },
 				Validate:  func(in any) error { return in.(*ReplaceNetworkAclAssociationInput).Validate() },
@@ -1972,7 +2008,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "ReplaceNetworkAclEntry", Input: model.At(647), Output: model.At(648),
+				Name: "ReplaceNetworkAclEntry", Input: model.At(651), Output: model.At(652),
 				NewInput:  func() any { return new(ReplaceNetworkAclEntryInput) },
 				NewOutput: func() any { return new(ReplaceNetworkAclEntryOutput) },
 				Validate:  func(in any) error { return in.(*ReplaceNetworkAclEntryInput).Validate() },
@@ -1981,7 +2017,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "ReplaceRoute", Input: model.At(649), Output: model.At(650),
+				Name: "ReplaceRoute", Input: model.At(653), Output: model.At(654),
 				NewInput:  func() any { return new(ReplaceRouteInput) },
 				NewOutput: func() any { return new(ReplaceRouteOutput) },
 				Validate:  func(in any) error { return in.(*ReplaceRouteInput).Validate() },
@@ -1990,7 +2026,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "ReplaceRouteTableAssociation", Input: model.At(651), Output: model.At(652),
+				Name: "ReplaceRouteTableAssociation", Input: model.At(655), Output: model.At(656),
 				NewInput:  func() any { return new(ReplaceRouteTableAssociationInput) },
 				NewOutput: func() any { return new(ReplaceRouteTableAssociationOutput) },
 				Validate:  func(in any) error { return in.(*ReplaceRouteTableAssociationInput).Validate() },
@@ -1999,7 +2035,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "ResetNetworkInterfaceAttribute", Input: model.At(656), Output: model.At(657),
+				Name: "ResetNetworkInterfaceAttribute", Input: model.At(660), Output: model.At(661),
 				NewInput:  func() any { return new(ResetNetworkInterfaceAttributeInput) },
 				NewOutput: func() any { return new(ResetNetworkInterfaceAttributeOutput) },
 				Validate:  func(in any) error { return in.(*ResetNetworkInterfaceAttributeInput).Validate() },
@@ -2008,7 +2044,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "RestoreManagedPrefixListVersion", Input: model.At(661), Output: model.At(662),
+				Name: "RestoreManagedPrefixListVersion", Input: model.At(665), Output: model.At(666),
 				NewInput:  func() any { return new(RestoreManagedPrefixListVersionInput) },
 				NewOutput: func() any { return new(RestoreManagedPrefixListVersionOutput) },
 				Validate:  func(in any) error { return in.(*RestoreManagedPrefixListVersionInput).Validate() },
@@ -2017,7 +2053,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "RevokeSecurityGroupEgress", Input: model.At(663), Output: model.At(664),
+				Name: "RevokeSecurityGroupEgress", Input: model.At(667), Output: model.At(668),
 				NewInput:  func() any { return new(RevokeSecurityGroupEgressInput) },
 				NewOutput: func() any { return new(RevokeSecurityGroupEgressOutput) },
 				Validate:  func(in any) error { return in.(*RevokeSecurityGroupEgressInput).Validate() },
@@ -2026,7 +2062,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "RevokeSecurityGroupIngress", Input: model.At(665), Output: model.At(666),
+				Name: "RevokeSecurityGroupIngress", Input: model.At(669), Output: model.At(670),
 				NewInput:  func() any { return new(RevokeSecurityGroupIngressInput) },
 				NewOutput: func() any { return new(RevokeSecurityGroupIngressOutput) },
 				Validate:  func(in any) error { return in.(*RevokeSecurityGroupIngressInput).Validate() },
@@ -2035,7 +2071,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "RunInstances", Input: model.At(684), Output: model.At(686),
+				Name: "RunInstances", Input: model.At(688), Output: model.At(690),
 				NewInput:  func() any { return new(RunInstancesInput) },
 				NewOutput: func() any { return new(RunInstancesOutput) },
 				Validate:  func(in any) error { return in.(*RunInstancesInput).Validate() },
@@ -2044,7 +2080,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "StartInstances", Input: model.At(722), Output: model.At(723),
+				Name: "StartInstances", Input: model.At(726), Output: model.At(727),
 				NewInput:  func() any { return new(StartInstancesInput) },
 				NewOutput: func() any { return new(StartInstancesOutput) },
 				Validate:  func(in any) error { return in.(*StartInstancesInput).Validate() },
@@ -2053,7 +2089,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "StopInstances", Input: model.At(728), Output: model.At(729),
+				Name: "StopInstances", Input: model.At(732), Output: model.At(733),
 				NewInput:  func() any { return new(StopInstancesInput) },
 				NewOutput: func() any { return new(StopInstancesOutput) },
 				Validate:  func(in any) error { return in.(*StopInstancesInput).Validate() },
@@ -2062,7 +2098,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "TerminateInstances", Input: model.At(757), Output: model.At(758),
+				Name: "TerminateInstances", Input: model.At(761), Output: model.At(762),
 				NewInput:  func() any { return new(TerminateInstancesInput) },
 				NewOutput: func() any { return new(TerminateInstancesOutput) },
 				Validate:  func(in any) error { return in.(*TerminateInstancesInput).Validate() },
@@ -2071,7 +2107,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "UnassignPrivateIpAddresses", Input: model.At(766), Output: model.At(767),
+				Name: "UnassignPrivateIpAddresses", Input: model.At(770), Output: model.At(771),
 				NewInput:  func() any { return new(UnassignPrivateIpAddressesInput) },
 				NewOutput: func() any { return new(UnassignPrivateIpAddressesOutput) },
 				Validate:  func(in any) error { return in.(*UnassignPrivateIpAddressesInput).Validate() },
@@ -2080,7 +2116,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "UnmonitorInstances", Input: model.At(768), Output: model.At(769),
+				Name: "UnmonitorInstances", Input: model.At(772), Output: model.At(773),
 				NewInput:  func() any { return new(UnmonitorInstancesInput) },
 				NewOutput: func() any { return new(UnmonitorInstancesOutput) },
 				Validate:  func(in any) error { return in.(*UnmonitorInstancesInput).Validate() },
@@ -2089,7 +2125,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "UpdateSecurityGroupRuleDescriptionsEgress", Input: model.At(777), Output: model.At(778),
+				Name: "UpdateSecurityGroupRuleDescriptionsEgress", Input: model.At(781), Output: model.At(782),
 				NewInput:  func() any { return new(UpdateSecurityGroupRuleDescriptionsEgressInput) },
 				NewOutput: func() any { return new(UpdateSecurityGroupRuleDescriptionsEgressOutput) },
 				Validate:  func(in any) error { return in.(*UpdateSecurityGroupRuleDescriptionsEgressInput).Validate() },
@@ -2098,7 +2134,7 @@ func newDescriptor() *shape.Service {
 				},
 			},
 			{
-				Name: "UpdateSecurityGroupRuleDescriptionsIngress", Input: model.At(779), Output: model.At(780),
+				Name: "UpdateSecurityGroupRuleDescriptionsIngress", Input: model.At(783), Output: model.At(784),
 				NewInput:  func() any { return new(UpdateSecurityGroupRuleDescriptionsIngressInput) },
 				NewOutput: func() any { return new(UpdateSecurityGroupRuleDescriptionsIngressOutput) },
 				Validate:  func(in any) error { return in.(*UpdateSecurityGroupRuleDescriptionsIngressInput).Validate() },

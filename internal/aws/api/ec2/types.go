@@ -1276,6 +1276,21 @@ type DescribeVolumesInput struct {
 	NextToken  *string
 }
 
+// DescribeVolumesModificationsInput is the input of DescribeVolumesModifications.
+type DescribeVolumesModificationsInput struct {
+	DryRun     *bool
+	VolumeIds  []string
+	Filters    []Filter
+	NextToken  *string
+	MaxResults *int32
+}
+
+// DescribeVolumesModificationsOutput is the output of DescribeVolumesModifications.
+type DescribeVolumesModificationsOutput struct {
+	VolumesModifications []VolumeModification
+	NextToken            *string
+}
+
 // DescribeVolumesOutput is the output of DescribeVolumes.
 type DescribeVolumesOutput struct {
 	Volumes   []Volume
@@ -2345,6 +2360,22 @@ type ModifySubnetAttributeInput struct {
 type ModifySubnetAttributeOutput struct {
 }
 
+// ModifyVolumeInput is the input of ModifyVolume.
+type ModifyVolumeInput struct {
+	DryRun             *bool
+	VolumeId           *string // required
+	Size               *int32
+	VolumeType         VolumeType
+	Iops               *int32
+	Throughput         *int32
+	MultiAttachEnabled *bool
+}
+
+// ModifyVolumeOutput is the output of ModifyVolume.
+type ModifyVolumeOutput struct {
+	VolumeModification *VolumeModification
+}
+
 // ModifyVpcAttributeInput is the input of ModifyVpcAttribute.
 type ModifyVpcAttributeInput struct {
 	EnableDnsHostnames               *AttributeBooleanValue
@@ -3355,6 +3386,26 @@ type VolumeAttachment struct {
 	DeleteOnTermination   *bool
 	AssociatedResource    *string
 	InstanceOwningService *string
+}
+
+// VolumeModification is a structure of the model.
+type VolumeModification struct {
+	VolumeId                   *string
+	ModificationState          VolumeModificationState
+	StatusMessage              *string
+	TargetSize                 *int32
+	TargetIops                 *int32
+	TargetVolumeType           VolumeType
+	TargetThroughput           *int32
+	TargetMultiAttachEnabled   *bool
+	OriginalSize               *int32
+	OriginalIops               *int32
+	OriginalVolumeType         VolumeType
+	OriginalThroughput         *int32
+	OriginalMultiAttachEnabled *bool
+	Progress                   *int64
+	StartTime                  *time.Time
+	EndTime                    *time.Time
 }
 
 // Vpc is a structure of the model.

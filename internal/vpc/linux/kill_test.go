@@ -49,7 +49,7 @@ func killRows() (rows []vpc.Interface, variants []*vpc.Ruleset) {
 	p, beside := newPlan(1), newPlan(2)
 	p.group('c', icmpFrom('c'), everything())
 	p.group('h', tcpFrom("192.168.1.0/24", 80, 90), nothing())
-	p.n.NATs[natA] = &vpc.NAT{ID: natA}
+	p.n.NATs[natA] = &vpc.NAT{ID: natA, Subnet: subnetB}
 	p.route(anywhere(vpc.RouteNAT, string(natA)))
 	for n, address := range []string{"192.168.1.50", "192.168.3.10", "192.168.1.51", "192.168.3.11"} {
 		row := p.port(n, address, 'c', 'h')
@@ -64,12 +64,14 @@ func killRows() (rows []vpc.Interface, variants []*vpc.Ruleset) {
 	p.group('h', tcpFrom("192.168.0.0/16", 22, 5432), icmpFrom('h'))
 	variants = append(variants, rulesetOf(p, beside))
 	p.change()
-	p.route()
 	const guarded = app.NetworkACLID("acl-0000000000000000c")
 	all := app.ACLEntry{Number: 100, Allow: true, Protocol: -1, CIDR: netip.MustParsePrefix("0.0.0.0/0")}
 	some := app.ACLEntry{Number: 90, Protocol: unix.IPPROTO_TCP, CIDR: netip.MustParsePrefix("192.168.1.0/24"), FromPort: 22, ToPort: 22}
 	p.n.ACLs[guarded] = &vpc.ACL{ID: guarded, Ingress: []app.ACLEntry{some, all}, Egress: []app.ACLEntry{all}}
 	p.n.Subnets[subnetB] = &vpc.Subnet{ID: subnetB, CIDR: netip.MustParsePrefix("192.168.3.0/24"), Table: tableA, ACL: guarded}
+	variants = append(variants, rulesetOf(p))
+	p.change()
+	p.route()
 	return rows, append(variants, rulesetOf(p))
 }
 

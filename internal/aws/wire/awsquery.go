@@ -67,6 +67,9 @@ func decodeForm(call *Call, names naming) error {
 	if err != nil {
 		return &Error{Code: "MalformedQueryString", Message: "The request is malformed: " + err.Error() + "."}
 	}
+	if err := names.check(parameters); err != nil {
+		return err
+	}
 	call.target = parameters["Action"]
 	version, ok := parameters["Version"]
 	switch {

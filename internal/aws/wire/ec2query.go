@@ -2,9 +2,12 @@ package wire
 
 import (
 	"cmp"
+	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/funade/funade/internal/aws/shape"
 )
@@ -40,6 +43,28 @@ func (ec2Names) member(m *shape.Member) string {
 }
 
 func (ec2Names) flat(*shape.Schema) bool { return true }
+
+// check refuses characters that XML cannot hold: the answers that repeat a text would hold another one.
+func (ec2Names) check(parameters map[string]string) error {
+	for _, name := range slices.Sorted(maps.Keys(parameters)) {
+		for _, text := range []string{name, parameters[name]} {
+			if i := strings.IndexFunc(text, notXML); i >= 0 {
+				return &Error{Code: "InvalidCharacter", Message: fmt.Sprintf("The parameter %s holds %q, a character that is not valid in XML: leave it out", shape.Shorten(name), firstRune(text[i:]))}
+			}
+		}
+	}
+	return nil
+}
+
+func firstRune(text string) rune {
+	r, _ := utf8.DecodeRuneInString(text)
+	return r
+}
+
+// notXML reports whether a character of valid UTF-8 is none of XML 1.0.
+func notXML(r rune) bool {
+	return r < 0x20 && r != '\t' && r != '\n' && r != '\r' || r == 0xfffe || r == 0xffff
+}
 
 // Encode implements Codec. Lists right below the root are there even when empty: clients index them without asking.
 func (ec2Codec) Encode(call *Call) (Response, error) {

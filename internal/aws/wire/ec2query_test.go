@@ -85,6 +85,11 @@ func ec2Exchanges() []exchange {
 			want: `<Code>InvalidParameterValue</Code><Message>Value (1) for parameter MaxResults is invalid. Member must have value greater than or equal to 5</Message>`},
 		{name: "ec2 invalid nested parameter", service: "ec2", body: "Action=CreateVpc&TagSpecification.1.ResourceType=cloud" + version, status: 400, want: `<Message>Value (cloud) for parameter TagSpecification.1.ResourceType is invalid.`},
 		{name: "ec2 wrong type", service: "ec2", body: "Action=DescribeVpcs&MaxResults=x" + version, status: 400, want: `<Code>InvalidParameterValue</Code><Message>The parameters are not valid for DescribeVpcs: value must be an integer at &#39;maxResults&#39;.`},
+		{name: "ec2 character", service: "ec2", body: "Action=CreateTags&ResourceId.1=vpc-a&Tag.1.Key=k&Tag.1.Value=a%01b" + version, status: 400,
+			want: `<Code>InvalidCharacter</Code><Message>The parameter Tag.1.Value holds &#39;\x01&#39;, a character that is not valid in XML: leave it out</Message>`},
+		{name: "ec2 noncharacter", service: "ec2", body: "Action=DescribeVpcs&VpcId.1=%EF%BF%BF" + version, status: 400, want: `<Code>InvalidCharacter</Code>`},
+		{name: "ec2 characters of XML", service: "ec2", body: "Action=DescribeVpcs&VpcId.1=vpc-a&NextToken=%3C%26%09%0A%0D%EF%BF%BD%F0%9F%98%80" + version, status: 200,
+			want: "<nextToken>&lt;&amp;&#x9;&#xA;&#xD;\ufffd\U0001F600</nextToken>"},
 		{name: "ec2 unknown action", service: "ec2", body: "Action=Fly" + version, status: 400, want: `<Code>InvalidAction</Code>`},
 		{name: "ec2 unimplemented", service: "ec2", body: "Action=DescribeVolumes" + version, status: 400, want: `<Response><Errors><Error><Code>InvalidAction</Code>`},
 	}

@@ -112,6 +112,8 @@ type naming interface {
 	member(m *shape.Member) string
 	// flat reports whether a list's elements follow its own name.
 	flat(list *shape.Schema) bool
+	// check refuses parameters that no operation takes.
+	check(parameters map[string]string) error
 }
 
 // queryNames are those of awsQuery.
@@ -125,6 +127,8 @@ func (queryNames) member(m *shape.Member) string {
 }
 
 func (queryNames) flat(list *shape.Schema) bool { return list.Flattened }
+
+func (queryNames) check(map[string]string) error { return nil }
 
 // decodeQuery fills a pointer to a generated struct from parameters. Unknown parameters are ignored.
 func decodeQuery(parameters map[string]string, names naming, s *shape.Schema, into any, found *shape.Violations) error {

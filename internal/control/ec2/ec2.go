@@ -6,6 +6,7 @@ package ec2
 import (
 	"cmp"
 	"context"
+	"strings"
 	"time"
 
 	"github.com/funade/funade/internal/app"
@@ -109,8 +110,22 @@ func fail(kind app.Kind, code, format string, args ...any) error {
 	return e
 }
 
+// malformed are the codes for ids that lack the prefix of their kind, by the code for those that do not exist (EC2 API
+// reference, "Error codes"). Their spelling follows no rule.
+var malformed = map[string]struct{ prefix, code string }{
+	"InvalidVpcID.NotFound":               {"vpc-", "InvalidVpcID.Malformed"},
+	"InvalidSubnetID.NotFound":            {"subnet-", "InvalidSubnetID.Malformed"},
+	"InvalidGroup.NotFound":               {"sg-", "InvalidGroupId.Malformed"},
+	"InvalidSecurityGroupRuleId.NotFound": {"sgr-", "InvalidSecurityGroupRuleId.Malformed"},
+	"InvalidRouteTableID.NotFound":        {"rtb-", "InvalidRouteTableId.Malformed"},
+	"InvalidPrefixListID.NotFound":        {"pl-", "InvalidPrefixListId.Malformed"},
+}
+
 // notFound is EC2's error for an id that does not exist here: noun is "vpc ID", "subnet ID" …
 func notFound(code, noun, id string) error {
+	if m, ok := malformed[code]; ok && !strings.HasPrefix(id, m.prefix) {
+		return fail(app.KindInvalidRequest, m.code, "Invalid id: \"%s\" (expecting \"%s...\")", id, m.prefix)
+	}
 	return fail(app.KindNotFound, code, "The %s '%s' does not exist", noun, id)
 }
 

@@ -38,7 +38,7 @@ var groupText = regexp.MustCompile(`^[a-zA-Z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{1,255}
 func findGroup(tx *store.Tx, scope app.Scope, id app.GroupID) (app.SecurityGroup, error) {
 	g, ok := store.SecurityGroups.Get(tx, id)
 	if !ok || g.Scope != scope {
-		return app.SecurityGroup{}, fail(app.KindNotFound, "InvalidGroup.NotFound", "The security group '%s' does not exist", id)
+		return app.SecurityGroup{}, notFound("InvalidGroup.NotFound", "security group", string(id))
 	}
 	return g, nil
 }
@@ -67,9 +67,10 @@ func (r GroupRef) find(tx *store.Tx, scope app.Scope) (app.SecurityGroup, error)
 	return g, nil
 }
 
+// groupNamed finds a group of a VPC by its name, in which case does not count.
 func groupNamed(tx *store.Tx, vpc app.VPCID, name string) (app.SecurityGroup, bool) {
 	for g := range store.SecurityGroupsByVPC.Each(tx, vpc) {
-		if g.Name == name {
+		if strings.EqualFold(g.Name, name) {
 			return g, true
 		}
 	}
@@ -83,8 +84,9 @@ type CreateGroupInput struct {
 	Tags              app.Tags
 }
 
-// CreateGroup makes a group that lets everything out and nothing in.
+// CreateGroup makes a group that lets everything out and nothing in. Spaces at the end of its name are dropped, as EC2 does.
 func (c *EC2) CreateGroup(ctx context.Context, scope app.Scope, in CreateGroupInput) (GroupDetail, error) {
+	in.Name = strings.TrimRight(in.Name, " ")
 	switch {
 	case !groupText.MatchString(in.Name):
 		return GroupDetail{}, fail(app.KindInvalidRequest, "InvalidParameterValue", "Value (%s) for parameter GroupName is invalid. Give 1 to 255 of the characters a-z, A-Z, 0-9, spaces and ._-:/()#,@[]+=&;{}!$*", in.Name)

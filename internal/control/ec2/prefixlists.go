@@ -29,7 +29,7 @@ const (
 func findPrefixList(tx *store.Tx, scope app.Scope, id app.PrefixListID) (app.PrefixList, error) {
 	l, ok := store.PrefixLists.Get(tx, id)
 	if !ok || l.Scope != scope && (l.Scope.Account != ownedBy || l.Scope.Region != scope.Region) {
-		return app.PrefixList{}, fail(app.KindNotFound, "InvalidPrefixListID.NotFound", "The prefix list ID '%s' does not exist", id)
+		return app.PrefixList{}, notFound("InvalidPrefixListID.NotFound", "prefix list ID", string(id))
 	}
 	return l, nil
 }
@@ -122,7 +122,9 @@ func (c *EC2) CreatePrefixList(ctx context.Context, scope app.Scope, in CreatePr
 		n := 0
 		for l := range store.PrefixListsByScope.Each(tx, scope) {
 			if n++; in.ClientToken != "" && l.ClientToken == in.ClientToken {
-				if first, err := versionOf(l, 1); err == nil && (l.Family != in.Family || !slices.Equal(first, list)) {
+				first, err := versionOf(l, 1)
+				changed := l.State != listCreated // so its name and size may no longer be those that it was made with
+				if l.Family != in.Family || err == nil && !slices.Equal(first, list) || !changed && (l.Name != in.Name || l.MaxEntries != in.MaxEntries) {
 					return mismatch(in.ClientToken)
 				}
 				out = PrefixListDetail{l, Tags(tx, string(l.ID))}

@@ -27,6 +27,8 @@ type RuleInput struct {
 	Peer        app.GroupID
 	PeerName    string
 	PeerAccount app.AccountID
+	// Peering is the id of the connection to Peer's VPC; there are none here.
+	Peering     string
 	Description string
 }
 
@@ -153,13 +155,18 @@ func blockExample(family string) string {
 }
 
 func (in RuleInput) group(tx *store.Tx, g app.SecurityGroup, r *app.SecurityGroupRule) error {
+	if in.Peering != "" {
+		return notFound("InvalidVpcPeeringConnectionID.NotFound", "vpcPeeringConnection ID", in.Peering)
+	}
 	peer, ok := store.SecurityGroups.Get(tx, in.Peer)
 	if in.Peer == "" {
 		peer, ok = groupNamed(tx, g.VPC, in.PeerName)
 	}
-	name := in.PeerName + string(in.Peer)
 	if in.PeerAccount != "" && in.PeerAccount != g.Scope.Account || !ok || peer.Scope != g.Scope {
-		return fail(app.KindNotFound, "InvalidGroup.NotFound", "The security group '%s' does not exist", name)
+		if in.Peer != "" {
+			return notFound("InvalidGroup.NotFound", "security group", string(in.Peer))
+		}
+		return fail(app.KindNotFound, "InvalidGroup.NotFound", "The security group '%s' does not exist", in.PeerName)
 	}
 	if peer.VPC != g.VPC {
 		return fail(app.KindNotFound, "InvalidGroup.NotFound", "You have specified two resources that belong to different networks: %s is of %s and %s of %s", g.ID, g.VPC, peer.ID, peer.VPC)
@@ -224,12 +231,12 @@ func (c *EC2) AuthorizeRules(ctx context.Context, scope app.Scope, ref GroupRef,
 		if err != nil {
 			return err
 		}
+		added, err := distinct(tx, g, egress, rules)
+		if err != nil {
+			return err
+		}
 		set := rulesOf(tx, g.ID)
-		for _, in := range rules {
-			r, err := in.rule(tx, g, egress)
-			if err != nil {
-				return err
-			}
+		for _, r := range added {
 			r.ID, r.CreatedAt = app.RuleID(c.cfg.IDs.Prefixed("sgr")), c.now()
 			if err := set.add(r); err != nil {
 				return err
@@ -242,6 +249,23 @@ func (c *EC2) AuthorizeRules(ctx context.Context, scope app.Scope, ref GroupRef,
 	})
 	if err != nil {
 		return nil, err
+	}
+	return out, nil
+}
+
+// distinct turns what a caller wrote into rules of the group without ids; no two may allow the same.
+func distinct(tx *store.Tx, g app.SecurityGroup, egress bool, rules []RuleInput) ([]app.SecurityGroupRule, error) {
+	seen := ruleSet{}
+	out := make([]app.SecurityGroupRule, 0, len(rules))
+	for _, in := range rules {
+		r, err := in.rule(tx, g, egress)
+		if err != nil {
+			return nil, err
+		}
+		if seen.add(r) != nil {
+			return nil, fail(app.KindInvalidRequest, "InvalidParameterValue", "The same permission must not appear multiple times: \"%s\". Blocks count without their host bits", ruleWords(r))
+		}
+		out = append(out, r)
 	}
 	return out, nil
 }
@@ -366,7 +390,10 @@ func dropRule(tx *store.Tx, id app.RuleID) {
 
 func findRule(tx *store.Tx, g app.SecurityGroup, id app.RuleID) (app.SecurityGroupRule, error) {
 	r, ok := store.SecurityGroupRules.Get(tx, id)
-	if !ok || r.Group != g.ID {
+	switch {
+	case !ok:
+		return r, notFound("InvalidSecurityGroupRuleId.NotFound", "security group rule ID", string(id))
+	case r.Group != g.ID:
 		return r, fail(app.KindNotFound, "InvalidSecurityGroupRuleId.NotFound", "The security group rule ID '%s' does not exist in %s", id, g.ID)
 	}
 	return r, nil

@@ -77,10 +77,10 @@ func TestRulesAreRefused(t *testing.T) {
 		"none":                {nil, "MissingParameter", "ipPermissions"},
 		"too many":            {many, "InvalidParameterValue", "at most 1000"},
 		"beyond the quota":    {many[:61], "RulesPerSecurityGroupLimitExceeded", "61 inbound rules, and 60 are allowed"},
-		"twice":               {[]RuleInput{tcp(1, 2, "10.0.0.0/8"), tcp(1, 2, "10.9.9.9/8")}, "InvalidPermission.Duplicate", `the specified rule "peer: 10.0.0.0/8, TCP, from port: 1, to port: 2, ALLOW" already exists`},
-		"twice, everything":   {[]RuleInput{{Protocol: "-1", CIDR: "::/0"}, {Protocol: "all", From: new(1), CIDR: "::/0"}}, "InvalidPermission.Duplicate", `"peer: ::/0, ALL, ALLOW"`},
-		"twice, icmp":         {[]RuleInput{{Protocol: "1", CIDR: "10.0.0.0/8"}, {Protocol: "icmp", From: new(-1), To: new(-1), CIDR: "10.0.0.0/8"}}, "InvalidPermission.Duplicate", "ICMP, type: -1, code: -1"},
-		"twice, a number":     {[]RuleInput{{Protocol: "50", CIDR: "10.0.0.0/8"}, {Protocol: "50", CIDR: "10.0.0.0/8"}}, "InvalidPermission.Duplicate", "protocol: 50"},
+		"twice":               {[]RuleInput{tcp(1, 2, "10.0.0.0/8"), tcp(1, 2, "10.9.9.9/8")}, "InvalidParameterValue", `The same permission must not appear multiple times: "peer: 10.0.0.0/8, TCP, from port: 1, to port: 2, ALLOW"`},
+		"twice, everything":   {[]RuleInput{{Protocol: "-1", CIDR: "::/0"}, {Protocol: "all", From: new(1), CIDR: "::/0"}}, "InvalidParameterValue", `"peer: ::/0, ALL, ALLOW"`},
+		"twice, icmp":         {[]RuleInput{{Protocol: "1", CIDR: "10.0.0.0/8"}, {Protocol: "icmp", From: new(-1), To: new(-1), CIDR: "10.0.0.0/8"}}, "InvalidParameterValue", "ICMP, type: -1, code: -1"},
+		"twice, a number":     {[]RuleInput{{Protocol: "50", CIDR: "10.0.0.0/8"}, {Protocol: "50", CIDR: "10.0.0.0/8"}}, "InvalidParameterValue", "protocol: 50"},
 		"two peers":           {[]RuleInput{{Protocol: "-1", CIDR: "10.0.0.0/8", Peer: g}}, "InvalidPermission.Malformed", "several peers"},
 		"IPv6 for IPv4":       {[]RuleInput{{Protocol: "-1", CIDR: "::/0", Family: "IPv4"}}, "InvalidParameterValue", "CIDR block ::/0 is malformed: give an IPv4 address"},
 		"IPv4 for IPv6":       {[]RuleInput{{Protocol: "-1", CIDR: "10.0.0.0/8", Family: "IPv6"}}, "InvalidParameterValue", "give an IPv6 address"},
@@ -249,9 +249,16 @@ func TestPrefixListErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	in := good
-	in.Entries = long[:1]
-	_, err = b.CreatePrefixList(ctx, scope, in)
-	fails(t, err, "IdempotentParameterMismatch", "t")
+	for _, change := range []func(*CreatePrefixListInput){
+		func(in *CreatePrefixListInput) { in.Entries = long[:1] },
+		func(in *CreatePrefixListInput) { in.Name = "other" },
+		func(in *CreatePrefixListInput) { in.MaxEntries++ },
+	} {
+		in := good
+		change(&in)
+		_, err = b.CreatePrefixList(ctx, scope, in)
+		fails(t, err, "IdempotentParameterMismatch", "t")
+	}
 	in.ClientToken = ""
 	_, err = b.CreatePrefixList(ctx, scope, in)
 	fails(t, err, "PrefixListLimitExceeded", "1")

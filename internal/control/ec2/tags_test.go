@@ -117,7 +117,7 @@ func TestEveryKindHasTags(t *testing.T) {
 		}
 		fails(t, b.CreateTags(ctx, scope, []string{k.prefix + "none"}, app.Tags{"k": "v"}), k.code, k.prefix+"none")
 		fails(t, b.CreateTags(ctx, other, []string{any}, app.Tags{"k": "v"}), k.code, any)
-		fails(t, Missing(k.prefix)("x"), k.code, "x")
+		fails(t, Missing(k.prefix)(k.prefix+"x"), k.code, k.prefix+"x")
 	}
 	got, err := b.DescribeTags(ctx, scope)
 	if err != nil || len(got) != len(kinds) {

@@ -2,6 +2,7 @@ package ec2
 
 import (
 	"context"
+	"slices"
 	"strconv"
 
 	"github.com/funade/funade/internal/app"
@@ -138,19 +139,15 @@ func (h *Handler) DescribeSecurityGroups(ctx context.Context, in *api.DescribeSe
 
 // namedGroups keeps the groups of the default VPC that have one of the names; each name has to exist.
 func (h *Handler) namedGroups(ctx context.Context, all []control.GroupDetail, names []string) ([]control.GroupDetail, error) {
-	var out []control.GroupDetail
+	ids := map[app.GroupID]bool{}
 	for _, name := range names {
 		id, err := h.control.GroupNamed(ctx, caller.Scope(ctx), name)
 		if err != nil {
 			return nil, err
 		}
-		for _, g := range all {
-			if g.ID == id {
-				out = append(out, g)
-			}
-		}
+		ids[id] = true
 	}
-	return out, nil
+	return slices.DeleteFunc(all, func(g control.GroupDetail) bool { return !ids[g.ID] }), nil
 }
 
 func groupShape(g control.GroupDetail) api.SecurityGroup {

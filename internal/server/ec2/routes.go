@@ -2,6 +2,7 @@ package ec2
 
 import (
 	"context"
+	"strconv"
 
 	"github.com/funade/funade/internal/app"
 	api "github.com/funade/funade/internal/aws/api/ec2"
@@ -57,7 +58,7 @@ var tables = described[control.TableDetail]{
 	tags: func(t control.TableDetail) app.Tags { return t.Tags },
 	filters: map[string]func(control.TableDetail) []string{
 		"association.gateway-id":                 fixed[control.TableDetail](),
-		"association.main":                       flag(func(t control.TableDetail) bool { return t.Main() }),
+		"association.main":                       ofAssociations(func(a api.RouteTableAssociation) string { return strconv.FormatBool(*a.Main) }),
 		"association.route-table-association-id": ofAssociations(func(a api.RouteTableAssociation) string { return *a.RouteTableAssociationId }),
 		"association.route-table-id":             ofAssociations(func(a api.RouteTableAssociation) string { return *a.RouteTableId }),
 		"association.subnet-id":                  ofAssociations(func(a api.RouteTableAssociation) string { return member.Value(a.SubnetId) }),

@@ -47,6 +47,7 @@ func ruleInputs(permissions []api.IpPermission, flat legacy) []control.RuleInput
 		for _, x := range p.UserIdGroupPairs {
 			add(func(r *control.RuleInput) {
 				r.Peer, r.PeerName, r.PeerAccount = app.GroupID(member.Value(x.GroupId)), member.Value(x.GroupName), app.AccountID(member.Value(x.UserId))
+				r.Peering = member.Value(x.VpcPeeringConnectionId)
 			}, x.Description)
 		}
 		if len(out) == before {

@@ -284,7 +284,7 @@ func TestPrefixLists(t *testing.T) {
 		code, words string
 	}{
 		{ModifyPrefixListInput{Version: new(int64(1)), Name: "x"}, "PrefixListVersionMismatch", "version 3"},
-		{ModifyPrefixListInput{Remove: []string{"10.0.0.0/8"}}, "InvalidParameterValue", "10.0.0.0/8"},
+		{ModifyPrefixListInput{Remove: []string{"10.0.0.0/8"}}, "InvalidPrefixListModification", "10.0.0.0/8"},
 		{ModifyPrefixListInput{Add: []PrefixEntryInput{{"10.0.0.0/8", ""}, {"11.0.0.0/8", ""}}}, "PrefixListMaxEntriesExceeded", "room for 2"},
 		{ModifyPrefixListInput{Add: []PrefixEntryInput{{"::/0", ""}}}, "InvalidParameterValue", "IPv4"},
 		{ModifyPrefixListInput{MaxEntries: new(0)}, "InvalidParameterValue", "MaxEntries"},

@@ -233,7 +233,8 @@ func (c *EC2) ModifyPrefixList(ctx context.Context, scope app.Scope, id app.Pref
 	})
 }
 
-// entries are those of a list after the change. What is added again gets the new description.
+// entries are those of a list after the change. What is added again gets the new description, and it is an error when that is
+// the old one. Terraform takes "does not exist." for the entry of a resource that is gone.
 func (in ModifyPrefixListInput) entries(l app.PrefixList) ([]app.PrefixEntry, error) {
 	added, err := entries(l.Family, in.Add)
 	if err != nil {
@@ -243,8 +244,11 @@ func (in ModifyPrefixListInput) entries(l app.PrefixList) ([]app.PrefixEntry, er
 	for _, text := range in.Remove {
 		p, err := netip.ParsePrefix(text)
 		n := indexOf(list, p)
-		if err != nil || n < 0 {
-			return nil, fail(app.KindNotFound, "InvalidParameterValue", "The entry %s is not in the prefix list '%s'", text, l.ID)
+		switch {
+		case err != nil:
+			return nil, fail(app.KindInvalidRequest, "InvalidParameterValue", "Value (%s) for parameter Cidr is invalid: give address/length, such as 192.0.2.0/24", text)
+		case n < 0:
+			return nil, fail(app.KindNotFound, "InvalidPrefixListModification", "An entry with the CIDR (%s) does not exist.", text)
 		}
 		if indexOf(added, p) >= 0 {
 			return nil, fail(app.KindInvalidRequest, "InvalidParameterValue", "Request cannot contain Cidr %s in both AddPrefixListEntries and RemovePrefixListEntries: to change its description only add it", text)
@@ -252,11 +256,14 @@ func (in ModifyPrefixListInput) entries(l app.PrefixList) ([]app.PrefixEntry, er
 		list = slices.Delete(list, n, n+1)
 	}
 	for _, e := range added {
-		if n := indexOf(list, e.CIDR); n >= 0 {
+		switch n := indexOf(list, e.CIDR); {
+		case n < 0:
+			list = append(list, e)
+		case list[n] == e:
+			return nil, fail(app.KindExists, "InvalidPrefixListModification", "An entry with the CIDR (%s) and description (%s) already exists.", e.CIDR, e.Description)
+		default:
 			list[n] = e
-			continue
 		}
-		list = append(list, e)
 	}
 	return list, nil
 }

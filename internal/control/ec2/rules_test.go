@@ -271,7 +271,9 @@ func TestPrefixListErrors(t *testing.T) {
 		"too many removed": {ModifyPrefixListInput{Remove: make([]string, 101)}, "InvalidParameterValue", "RemoveEntries"},
 		"AWS's name":       {ModifyPrefixListInput{Name: "com.amazonaws.x"}, "InvalidParameterValue", "com.amazonaws.x"},
 		"both":             {ModifyPrefixListInput{Add: []PrefixEntryInput{{"192.0.2.0/24", "b"}}, Remove: []string{"192.0.2.1/24"}}, "InvalidParameterValue", "in both"},
-		"malformed":        {ModifyPrefixListInput{Remove: []string{"x"}}, "InvalidParameterValue", "The entry x"},
+		"malformed":        {ModifyPrefixListInput{Remove: []string{"x"}}, "InvalidParameterValue", "Value (x)"},
+		"absent":           {ModifyPrefixListInput{Remove: []string{"10.9.0.0/16"}}, "InvalidPrefixListModification", "An entry with the CIDR (10.9.0.0/16) does not exist."},
+		"same again":       {ModifyPrefixListInput{Add: []PrefixEntryInput{{"192.0.2.9/24", "a"}}}, "InvalidPrefixListModification", "(192.0.2.0/24) and description (a) already exists."},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := b.ModifyPrefixList(ctx, scope, l.ID, c.in)

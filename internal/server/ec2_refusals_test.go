@@ -125,3 +125,67 @@ func TestMainAssociationFilter(t *testing.T) {
 		}
 	}
 }
+
+// The address family of a network ACL's entry is that of the parameter which holds its block.
+func TestACLBlocksHaveTheirFamily(t *testing.T) {
+	a := newAPI(t)
+	c, ctx := a.ec2Client(), t.Context()
+	v := a.vpc("10.0.0.0/16")
+	acl, err := c.CreateNetworkAcl(ctx, &sdkec2.CreateNetworkAclInput{VpcId: &v})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := acl.NetworkAcl.NetworkAclId
+	entry := func(four, six *string, protocol string) error {
+		_, err := c.CreateNetworkAclEntry(ctx, &sdkec2.CreateNetworkAclEntryInput{
+			NetworkAclId: id, RuleNumber: aws.Int32(1), Egress: aws.Bool(true), Protocol: &protocol, RuleAction: "allow", CidrBlock: four, Ipv6CidrBlock: six,
+			PortRange: &ec2types.PortRange{From: aws.Int32(1), To: aws.Int32(2)},
+		})
+		return err
+	}
+	wantError(t, entry(aws.String("::/0"), nil, "6"), "InvalidParameterValue", "give an IPv4 address")
+	wantError(t, entry(nil, aws.String("10.0.0.0/8"), "6"), "InvalidParameterValue", "give an IPv6 address")
+	if err := entry(nil, aws.String("::/0"), "6"); err != nil {
+		t.Fatal(err)
+	}
+	for protocol, want := range map[string]int{"6": 1, "tcp": 1, "udp": 0, "17": 0} {
+		out, err := c.DescribeNetworkAcls(ctx, &sdkec2.DescribeNetworkAclsInput{Filters: []ec2types.Filter{filter("vpc-id", v), filter("entry.protocol", protocol)}})
+		if err != nil || len(out.NetworkAcls) != want {
+			t.Errorf("%s: got %+v, %v", protocol, out, err)
+		}
+	}
+}
+
+func TestGroupsByProtocol(t *testing.T) {
+	a := newAPI(t)
+	c, ctx := a.ec2Client(), t.Context()
+	v := a.vpc("10.0.0.0/16")
+	g := a.group(v, "g")
+	if _, err := c.AuthorizeSecurityGroupIngress(ctx, &sdkec2.AuthorizeSecurityGroupIngressInput{GroupId: &g, IpPermissions: []ec2types.IpPermission{permission("tcp", 1, 2, "10.0.0.0/8")}}); err != nil {
+		t.Fatal(err)
+	}
+	for name, wants := range map[string]map[string]int{
+		"ip-permission.protocol":        {"tcp": 1, "6": 1, "udp": 0, "-1": 1}, // the default group lets everything of its own in
+		"egress.ip-permission.protocol": {"tcp": 0, "6": 0, "-1": 2},
+	} {
+		for protocol, want := range wants {
+			out, err := c.DescribeSecurityGroups(ctx, &sdkec2.DescribeSecurityGroupsInput{Filters: []ec2types.Filter{filter("vpc-id", v), filter(name, protocol)}})
+			if err != nil || len(out.SecurityGroups) != want {
+				t.Errorf("%s %s: got %+v, %v", name, protocol, out, err)
+			}
+		}
+	}
+}
+
+func TestSubnetAttributesOneAtATime(t *testing.T) {
+	a := newAPI(t)
+	c, ctx := a.ec2Client(), t.Context()
+	s := a.subnet(a.vpc("10.0.0.0/16"), "10.0.0.0/24")
+	on := &ec2types.AttributeBooleanValue{Value: aws.Bool(true)}
+	_, err := c.ModifySubnetAttribute(ctx, &sdkec2.ModifySubnetAttributeInput{SubnetId: &s, MapPublicIpOnLaunch: on, EnableResourceNameDnsARecordOnLaunch: on})
+	wantError(t, err, "InvalidParameterCombination", "one at a time")
+	out, err := c.DescribeSubnets(ctx, &sdkec2.DescribeSubnetsInput{SubnetIds: []string{s}})
+	if err != nil || *out.Subnets[0].MapPublicIpOnLaunch {
+		t.Errorf("got %+v, %v", out, err)
+	}
+}

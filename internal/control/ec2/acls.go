@@ -93,6 +93,7 @@ type ACLEntryInput struct {
 	Egress, Allow bool
 	Protocol      string // a number or a name
 	CIDR          string // IPv4 or IPv6; nothing inside a VPC matches IPv6
+	Family        string // what CIDR has to be, IPv4 or IPv6; "" = either
 	// From and To are ports, Type and Code those of ICMP; nil = not given.
 	From, To, Type, Code *int
 }
@@ -114,8 +115,9 @@ func (in ACLEntryInput) entry() (app.ACLEntry, error) {
 	if in.CIDR == "" {
 		return e, fail(app.KindInvalidRequest, "MissingParameter", "The request must contain the parameter CidrBlock or Ipv6CidrBlock")
 	}
-	if e.CIDR, err = netip.ParsePrefix(in.CIDR); err != nil {
-		return e, fail(app.KindInvalidRequest, "InvalidParameterValue", "Value (%s) for parameter cidrBlock is invalid. This is not a valid CIDR block.", in.CIDR)
+	e.CIDR, err = netip.ParsePrefix(in.CIDR)
+	if err != nil || in.Family != "" && (in.Family == "IPv4") != e.CIDR.Addr().Is4() {
+		return e, fail(app.KindInvalidRequest, "InvalidParameterValue", "Value (%s) for parameter cidrBlock is invalid. This is not a valid CIDR block: give %s", in.CIDR, blockExample(in.Family))
 	}
 	e.CIDR = e.CIDR.Masked()
 	if e.Protocol, err = ParseProtocol(in.Protocol); err != nil {

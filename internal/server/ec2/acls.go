@@ -39,6 +39,14 @@ func ofEntries(of func(api.NetworkAclEntry) string) func(control.ACLDetail) []st
 	}
 }
 
+// aclProtocols are the protocols of entries by number and by name, as filters may have either.
+func aclProtocols(a control.ACLDetail) (out []string) {
+	for _, e := range a.Entries {
+		out = append(out, strconv.Itoa(e.Protocol), app.ProtocolName(e.Protocol))
+	}
+	return out
+}
+
 // ofGuarded makes a filter of an association's value.
 func ofGuarded(of func(app.ACLAssociation) string) func(control.ACLDetail) []string {
 	return func(a control.ACLDetail) []string { return shapes(a.Associations, of) }
@@ -68,7 +76,7 @@ var acls = described[control.ACLDetail]{
 		"entry.ipv6-cidr":            ofEntries(func(e api.NetworkAclEntry) string { return member.Value(e.Ipv6CidrBlock) }),
 		"entry.port-range.from":      ofEntries(func(e api.NetworkAclEntry) string { return number(member.Value(e.PortRange).From) }),
 		"entry.port-range.to":        ofEntries(func(e api.NetworkAclEntry) string { return number(member.Value(e.PortRange).To) }),
-		"entry.protocol":             ofEntries(func(e api.NetworkAclEntry) string { return *e.Protocol }),
+		"entry.protocol":             aclProtocols,
 		"entry.rule-action":          ofEntries(func(e api.NetworkAclEntry) string { return string(e.RuleAction) }),
 		"entry.rule-number":          ofEntries(func(e api.NetworkAclEntry) string { return decimal(*e.RuleNumber) }),
 		"network-acl-id":             one(func(a control.ACLDetail) string { return string(a.ID) }),
@@ -130,10 +138,13 @@ func (h *Handler) DeleteNetworkAcl(ctx context.Context, in *api.DeleteNetworkAcl
 func aclEntry(in api.NetworkAclEntry) (control.ACLEntryInput, error) {
 	out := control.ACLEntryInput{
 		Number: int(*in.RuleNumber), Egress: member.Value(in.Egress), Allow: in.RuleAction == api.RuleActionAllow, Protocol: *in.Protocol,
-		CIDR: member.Value(in.CidrBlock) + member.Value(in.Ipv6CidrBlock),
+		CIDR: member.Value(in.CidrBlock) + member.Value(in.Ipv6CidrBlock), Family: ipv4,
 	}
-	if in.CidrBlock != nil && in.Ipv6CidrBlock != nil {
+	switch {
+	case in.CidrBlock != nil && in.Ipv6CidrBlock != nil:
 		return out, invalid("CidrBlock and Ipv6CidrBlock cannot both be given: leave one out")
+	case in.Ipv6CidrBlock != nil:
+		out.Family = ipv6
 	}
 	if p := in.PortRange; p != nil {
 		out.From, out.To = member.Int(p.From), member.Int(p.To)

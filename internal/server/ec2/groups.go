@@ -60,7 +60,7 @@ var groups = described[control.GroupDetail]{
 		"ip-permission.ipv6-cidr": ofRules(false, ruleIPv6), "egress.ip-permission.ipv6-cidr": ofRules(true, ruleIPv6),
 		"ip-permission.from-port": ofRules(false, ruleFrom), "egress.ip-permission.from-port": ofRules(true, ruleFrom),
 		"ip-permission.to-port": ofRules(false, ruleTo), "egress.ip-permission.to-port": ofRules(true, ruleTo),
-		"ip-permission.protocol": ofRules(false, ruleProtocol), "egress.ip-permission.protocol": ofRules(true, ruleProtocol),
+		"ip-permission.protocol": ruleProtocols(false), "egress.ip-permission.protocol": ruleProtocols(true),
 		"ip-permission.group-id": ofRules(false, rulePeer), "egress.ip-permission.group-id": ofRules(true, rulePeer),
 		"ip-permission.group-name": ofRules(false, rulePeerName), "egress.ip-permission.group-name": ofRules(true, rulePeerName),
 		"ip-permission.prefix-list-id": ofRules(false, ruleList), "egress.ip-permission.prefix-list-id": ofRules(true, ruleList),
@@ -99,7 +99,14 @@ func ruleTo(r control.RuleDetail) string       { return portText(r, r.ToPort) }
 func rulePeer(r control.RuleDetail) string     { return string(r.Peer) }
 func rulePeerName(r control.RuleDetail) string { return r.PeerName }
 func ruleList(r control.RuleDetail) string     { return string(r.PrefixList) }
-func ruleProtocol(r control.RuleDetail) string { return app.ProtocolName(r.Protocol) }
+
+// ruleProtocols are the protocols of a direction's rules by number and by name, as filters may have either.
+func ruleProtocols(egress bool) func(control.GroupDetail) []string {
+	return func(g control.GroupDetail) []string {
+		names := ofRules(egress, func(r control.RuleDetail) string { return app.ProtocolName(r.Protocol) })(g)
+		return append(names, ofRules(egress, func(r control.RuleDetail) string { return strconv.Itoa(r.Protocol) })(g)...)
+	}
+}
 
 func ruleUser(r control.RuleDetail) string {
 	if r.Peer == "" {

@@ -130,10 +130,21 @@ func (h *Handler) ModifySubnetAttribute(ctx context.Context, in *api.ModifySubne
 	if in.PrivateDnsHostnameTypeOnLaunch != "" {
 		changes.HostnameType = new(string(in.PrivateDnsHostnameTypeOnLaunch))
 	}
-	if in.MapPublicIpOnLaunch == nil && in.EnableResourceNameDnsARecordOnLaunch == nil && in.PrivateDnsHostnameTypeOnLaunch == "" &&
-		in.AssignIpv6AddressOnCreation == nil && in.EnableDns64 == nil && in.EnableResourceNameDnsAAAARecordOnLaunch == nil &&
-		in.MapCustomerOwnedIpOnLaunch == nil && in.DisableLniAtDeviceIndex == nil {
+	given := 0
+	for _, there := range []bool{
+		in.MapPublicIpOnLaunch != nil, in.EnableResourceNameDnsARecordOnLaunch != nil, in.PrivateDnsHostnameTypeOnLaunch != "",
+		in.AssignIpv6AddressOnCreation != nil, in.EnableDns64 != nil, in.EnableResourceNameDnsAAAARecordOnLaunch != nil,
+		in.MapCustomerOwnedIpOnLaunch != nil, in.DisableLniAtDeviceIndex != nil,
+	} {
+		if there {
+			given++
+		}
+	}
+	switch {
+	case given == 0:
 		return nil, &wire.Error{Code: "InvalidParameterCombination", Message: "No attributes specified: give one, such as MapPublicIpOnLaunch"}
+	case given > 1:
+		return nil, &wire.Error{Code: "InvalidParameterCombination", Message: decimal(int32(given)) + " attributes specified: those of a subnet are modified one at a time"}
 	}
 	return nil, wireError(h.control.ModifySubnetAttribute(ctx, caller.Scope(ctx), app.SubnetID(*in.SubnetId), changes))
 }

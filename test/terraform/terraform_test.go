@@ -24,6 +24,8 @@ var (
 	shipConfiguration []byte
 	//go:embed network.tf
 	networkConfiguration []byte
+	//go:embed rarer.tf
+	rarerConfiguration []byte
 )
 
 func TestMain(m *testing.M) { harness.Main(m) }
@@ -249,6 +251,24 @@ func TestNetwork(t *testing.T) {
 	p.must(t, "apply", "-input=false", "-no-color", "-auto-approve")
 	p.unchanged(t, "after the update")
 
+	p.must(t, "destroy", "-input=false", "-no-color", "-auto-approve")
+}
+
+// TestRarerResources does the same with what fewer configurations have.
+func TestRarerResources(t *testing.T) {
+	dir := plugins(t)
+	server := start(t)
+	image := shipImage(t, server)
+	p := newProject(t, server, dir, rarerConfiguration)
+	p.must(t, "init", "-input=false", "-no-color")
+	for _, stage := range []string{"one", "two"} {
+		text := fmt.Sprintf("image = %q\nstage = %q\n", image, stage)
+		if err := os.WriteFile(filepath.Join(p.dir, "terraform.tfvars"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p.must(t, "apply", "-input=false", "-no-color", "-auto-approve")
+		p.unchanged(t, "in stage "+stage)
+	}
 	p.must(t, "destroy", "-input=false", "-no-color", "-auto-approve")
 }
 

@@ -189,3 +189,23 @@ func TestSubnetAttributesOneAtATime(t *testing.T) {
 		t.Errorf("got %+v, %v", out, err)
 	}
 }
+
+// A token is good for the operation that gave it only.
+func TestTokenOfAnotherOperation(t *testing.T) {
+	a := newAPI(t)
+	c, ctx := a.ec2Client(), t.Context()
+	v := a.vpc("10.0.0.0/16")
+	for _, name := range []string{"a", "b", "c", "d", "e"} {
+		a.group(v, name)
+	}
+	page, err := c.DescribeSecurityGroups(ctx, &sdkec2.DescribeSecurityGroupsInput{MaxResults: aws.Int32(5)})
+	if err != nil || page.NextToken == nil {
+		t.Fatalf("got %+v, %v", page, err)
+	}
+	_, err = c.DescribeVpcs(ctx, &sdkec2.DescribeVpcsInput{NextToken: page.NextToken})
+	wantError(t, err, "InvalidNextToken", *page.NextToken)
+	rest, err := c.DescribeSecurityGroups(ctx, &sdkec2.DescribeSecurityGroupsInput{NextToken: page.NextToken})
+	if err != nil || len(rest.SecurityGroups) != 2 || rest.NextToken != nil {
+		t.Errorf("got %+v, %v", rest, err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"hash/fnv"
 	"path"
 	"slices"
@@ -160,7 +161,7 @@ func (d described[T]) page(q query, kept []T) ([]T, *string, error) {
 	if q.max != nil && len(q.ids) > 0 {
 		return nil, nil, &wire.Error{Code: "InvalidParameterCombination", Message: "The parameter MaxResults may not be specified with a list of ids"}
 	}
-	sum := q.fingerprint()
+	sum := q.fingerprint(fmt.Sprintf("%T", *new(T)))
 	if token := member.Value(q.token); token != "" {
 		data, err := base64.RawURLEncoding.DecodeString(token)
 		prefix, after, ok := strings.Cut(string(data), "\x00")
@@ -180,8 +181,10 @@ func (d described[T]) page(q query, kept []T) ([]T, *string, error) {
 	return kept, new(base64.RawURLEncoding.EncodeToString([]byte(sum + "\x00" + d.id(kept[len(kept)-1])))), nil
 }
 
-func (q query) fingerprint() string {
+// fingerprint tells queries for different kinds of objects and with different filters apart.
+func (q query) fingerprint(kind string) string {
 	h := fnv.New64a()
+	h.Write([]byte(kind + "\x01"))
 	for _, f := range slices.Concat(q.filters, q.also) {
 		h.Write([]byte(member.Value(f.Name) + "\x00" + strings.Join(f.Values, "\x00") + "\x01"))
 	}

@@ -150,10 +150,10 @@ type NATGateway struct {
 	Association  AssociationID
 	ClientToken  string
 	CreatedAt    time.Time
-	DeletedAt    time.Time // set: deleted, shown for an hour
+	DeletedAt    time.Time // set: deleted or failed, shown for an hour
 	PrivateIP    netip.Addr
 	PublicIP     netip.Addr
-	FailureCode  string
+	FailureCode  string // set: it never came up, and DeletedAt is set too
 	FailureCause string
 }
 

@@ -1,7 +1,9 @@
 package server_test
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdkec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -375,4 +377,46 @@ func TestNetworkACLs(t *testing.T) {
 	}
 	_, err = c.DescribeNetworkAcls(ctx, &sdkec2.DescribeNetworkAclsInput{NetworkAclIds: []string{id}})
 	wantError(t, err, "InvalidNetworkAclID.NotFound", id)
+}
+
+func TestFailedNATGateway(t *testing.T) {
+	c := newAPI(t).ec2Client()
+	ctx := t.Context()
+	vpc, err := c.CreateVpc(ctx, &sdkec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	subnet, err := c.CreateSubnet(ctx, &sdkec2.CreateSubnetInput{VpcId: vpc.Vpc.VpcId, CidrBlock: aws.String("10.0.1.0/24")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eip, err := c.AllocateAddress(ctx, &sdkec2.AllocateAddressInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := c.CreateNatGateway(ctx, &sdkec2.CreateNatGatewayInput{SubnetId: subnet.Subnet.SubnetId, AllocationId: eip.AllocationId})
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := &sdkec2.DescribeNatGatewaysInput{NatGatewayIds: []string{*made.NatGateway.NatGatewayId}}
+	out, err := c.DescribeNatGateways(ctx, one)
+	if err != nil || len(out.NatGateways) != 1 {
+		t.Fatalf("got %+v, %v", out, err)
+	}
+	if g := out.NatGateways[0]; g.State != "failed" || aws.ToString(g.FailureCode) != "Gateway.NotAttached" || !strings.Contains(aws.ToString(g.FailureMessage), *vpc.Vpc.VpcId) ||
+		len(g.NatGatewayAddresses) != 1 || g.NatGatewayAddresses[0].PrivateIp != nil || g.NatGatewayAddresses[0].Status != "failed" {
+		t.Errorf("got %+v", g)
+	}
+	if err := sdkec2.NewNatGatewayAvailableWaiter(c).Wait(ctx, one, time.Minute); err == nil || !strings.Contains(err.Error(), "Failure") {
+		t.Errorf("the waiter says %v", err)
+	}
+	if _, err := c.ReleaseAddress(ctx, &sdkec2.ReleaseAddressInput{AllocationId: eip.AllocationId}); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.DeleteNatGateway(ctx, &sdkec2.DeleteNatGatewayInput{NatGatewayId: &one.NatGatewayIds[0]}); err != nil {
+		t.Error(err)
+	}
+	if out, err := c.DescribeNatGateways(ctx, one); err != nil || out.NatGateways[0].State != "deleted" {
+		t.Errorf("got %+v, %v", out, err)
+	}
 }

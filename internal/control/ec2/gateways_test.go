@@ -2,6 +2,7 @@ package ec2
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -91,8 +92,10 @@ func TestNATs(t *testing.T) {
 	vpc := b.vpc("10.0.0.0/16")
 	subnet, eip := b.subnet(vpc, "10.0.1.0/24"), b.address()
 	public := CreateNATInput{Subnet: subnet, Allocation: eip, Address: netip.MustParseAddr("10.0.1.10"), ClientToken: "t", Tags: app.Tags{"Name": "n"}}
-	_, err := b.CreateNAT(ctx, scope, public)
-	fails(t, err, "Gateway.NotAttached", string(vpc))
+	failed, err := b.CreateNAT(ctx, scope, CreateNATInput{Subnet: subnet, Allocation: eip})
+	if err != nil || failed.FailureCode != "Gateway.NotAttached" || !strings.Contains(failed.FailureCause, string(vpc)) || failed.Interface != "" {
+		t.Errorf("got %+v, %v", failed, err)
+	}
 	b.gateway(vpc)
 	for _, c := range []struct {
 		in          CreateNATInput
@@ -122,8 +125,15 @@ func TestNATs(t *testing.T) {
 	changed.Allocation = b.address()
 	_, err = b.CreateNAT(ctx, scope, changed)
 	fails(t, err, "IdempotentParameterMismatch", "t")
-	_, err = b.CreateNAT(ctx, scope, CreateNATInput{Subnet: subnet, Allocation: eip})
-	fails(t, err, "Resource.AlreadyAssociated", string(eip))
+	taken, err := b.CreateNAT(ctx, scope, CreateNATInput{Subnet: subnet, Allocation: eip})
+	if err != nil || taken.FailureCode != "Resource.AlreadyAssociated" || !strings.Contains(taken.FailureCause, string(eip)) || taken.Association != "" {
+		t.Errorf("got %+v, %v", taken, err)
+	}
+	for _, id := range []app.NATGatewayID{failed.ID, taken.ID} {
+		if err := b.DeleteNAT(ctx, scope, id); err != nil {
+			t.Error(err)
+		}
+	}
 	private, err := b.CreateNAT(ctx, scope, CreateNATInput{Subnet: subnet, Private: true, Address: netip.MustParseAddr("10.0.1.77")})
 	if err != nil || private.Public || private.PublicIP.IsValid() || private.PrivateIP.String() != "10.0.1.77" {
 		t.Errorf("got %+v, %v", private, err)
@@ -142,7 +152,7 @@ func TestNATs(t *testing.T) {
 	b.must(b.DeleteNAT(ctx, scope, g.ID))
 	fails(t, b.DeleteNAT(ctx, scope, "nat-x"), "NatGatewayNotFound", "nat-x")
 	b.must(b.ReleaseAddress(ctx, scope, AddressRef{Allocation: eip}))
-	if all, err := b.DescribeNATs(ctx, scope); err != nil || len(all) != 2 {
+	if all, err := b.DescribeNATs(ctx, scope); err != nil || len(all) != 4 { // with those that failed
 		t.Errorf("got %+v, %v", all, err)
 	}
 	b.now = b.now.Add(time.Hour - time.Second)

@@ -2,6 +2,7 @@ package ec2
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -40,7 +41,8 @@ type CreateNATInput struct {
 	Tags        app.Tags
 }
 
-// CreateNAT makes a NAT gateway, which can be used at once; the same ClientToken again returns the one that it made.
+// CreateNAT makes a NAT gateway, which can be used at once, or one that has failed and says why: its VPC has no internet
+// gateway, or its Elastic IP is taken. The same ClientToken again returns the one that it made.
 func (c *EC2) CreateNAT(ctx context.Context, scope app.Scope, in CreateNATInput) (NATDetail, error) {
 	switch {
 	case !in.Private && in.Allocation == "":
@@ -104,6 +106,20 @@ func (c *EC2) newNAT(tx *store.Tx, subnet app.Subnet, in CreateNATInput) (app.NA
 		ID: app.NATGatewayID(c.cfg.IDs.Prefixed("nat")), Scope: subnet.Scope, VPC: subnet.VPC, Subnet: subnet.ID, Public: !in.Private,
 		ClientToken: in.ClientToken, CreatedAt: c.now(),
 	}
+	var e app.ElasticIP
+	if g.Public {
+		var err error
+		if e, err = findAddress(tx, g.Scope, in.Allocation); err != nil {
+			return g, err
+		}
+		g.Allocation = e.ID
+		g.FailureCode, g.FailureCause = natFailure(tx, g.VPC, e)
+	}
+	if g.FailureCode != "" {
+		g.DeletedAt = g.CreatedAt
+		store.Control.NATGateways.Put(tx, g)
+		return g, nil
+	}
 	n := eni.New{
 		Scope: g.Scope, Kind: app.InterfaceOfNAT, Subnet: subnet.ID, Description: "Interface for NAT Gateway " + string(g.ID), Owner: string(g.ID),
 		Attachment: app.AttachmentENI{ID: c.cfg.IDs.Prefixed("ela-attach"), DeviceIndex: 1, At: c.now()},
@@ -117,21 +133,22 @@ func (c *EC2) newNAT(tx *store.Tx, subnet app.Subnet, in CreateNATInput) (app.NA
 	}
 	g.Interface, g.PrivateIP = ni.ID, ni.Addresses[0]
 	if g.Public {
-		e, err := findAddress(tx, g.Scope, in.Allocation)
-		if err != nil {
-			return g, err
-		}
-		if e.Interface != "" {
-			return g, fail(app.KindInvalidState, "Resource.AlreadyAssociated", "Elastic IP address [%s] is already associated with %s: disassociate it first, or use another one", e.ID, e.Interface)
-		}
-		if _, err := attachedGateway(tx, g.VPC); err != nil {
-			return g, err
-		}
 		e = c.mapAddress(tx, e, ni, g.PrivateIP)
-		g.Allocation, g.Association, g.PublicIP = e.ID, e.Association, e.Address
+		g.Association, g.PublicIP = e.Association, e.Address
 	}
 	store.Control.NATGateways.Put(tx, g)
 	return g, nil
+}
+
+// natFailure is why a public gateway cannot come up, "" = it can (VPC guide, "Troubleshoot NAT gateways").
+func natFailure(tx *store.Tx, vpc app.VPCID, e app.ElasticIP) (code, cause string) {
+	if e.Interface != "" {
+		return "Resource.AlreadyAssociated", fmt.Sprintf("Elastic IP address [%s] is already associated with %s: disassociate it first, or use another one", e.ID, e.Interface)
+	}
+	if _, ok := store.InternetGatewaysByVPC.First(tx, vpc); !ok {
+		return "Gateway.NotAttached", fmt.Sprintf("Network %s has no Internet gateway attached: attach one, and create the NAT gateway again", vpc)
+	}
+	return "", ""
 }
 
 // DescribeNATs returns all NAT gateways, by id.
@@ -146,14 +163,20 @@ func (c *EC2) DescribeNATs(ctx context.Context, scope app.Scope) (out []NATDetai
 }
 
 // DeleteNAT ends a NAT gateway and frees its addresses; it is shown as deleted for an hour, and routes to it are
-// blackholes. One that is deleted already is fine.
+// blackholes. One that is deleted already is fine; one that failed is shown as deleted from now on.
 func (c *EC2) DeleteNAT(ctx context.Context, scope app.Scope, id app.NATGatewayID) error {
 	return c.update(ctx, scope, func(tx *store.Tx) error {
 		g, err := findNAT(tx, scope, id)
-		if err != nil || !g.DeletedAt.IsZero() {
+		switch {
+		case err != nil:
 			return err
+		case g.FailureCode != "":
+			g.FailureCode, g.FailureCause = "", ""
+		case !g.DeletedAt.IsZero():
+			return nil
+		default:
+			eni.Delete(tx, g.Interface)
 		}
-		eni.Delete(tx, g.Interface)
 		g.DeletedAt = c.now()
 		store.Control.NATGateways.Put(tx, g)
 		return nil

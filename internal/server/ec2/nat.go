@@ -74,7 +74,10 @@ var nats = described[control.NATDetail]{
 }
 
 func natState(g control.NATDetail) api.NatGatewayState {
-	if g.DeletedAt.IsZero() {
+	switch {
+	case g.FailureCode != "":
+		return api.NatGatewayStateFailed
+	case g.DeletedAt.IsZero():
 		return api.NatGatewayStateAvailable
 	}
 	return api.NatGatewayStateDeleted
@@ -95,15 +98,20 @@ func natShape(g control.NATDetail) api.NatGateway {
 		kind = api.ConnectivityTypePrivate
 	}
 	a := api.NatGatewayAddress{
-		NetworkInterfaceId: new(string(g.Interface)), PrivateIp: new(g.PrivateIP.String()), AllocationId: member.Text(g.Allocation), AssociationId: member.Text(g.Association),
+		NetworkInterfaceId: member.Text(g.Interface), AllocationId: member.Text(g.Allocation), AssociationId: member.Text(g.Association),
 		IsPrimary: new(true), Status: api.NatGatewayAddressStatusSucceeded,
+	}
+	if g.PrivateIP.IsValid() {
+		a.PrivateIp = new(g.PrivateIP.String())
+	} else {
+		a.Status, a.FailureMessage = api.NatGatewayAddressStatusFailed, member.Text(g.FailureCause)
 	}
 	if g.PublicIP.IsValid() {
 		a.PublicIp = new(g.PublicIP.String())
 	}
 	return api.NatGateway{
 		NatGatewayId: new(string(g.ID)), VpcId: new(string(g.VPC)), SubnetId: new(string(g.Subnet)), State: natState(g), ConnectivityType: kind,
-		CreateTime: member.Moment(g.CreatedAt), DeleteTime: member.Moment(g.DeletedAt), NatGatewayAddresses: []api.NatGatewayAddress{a}, Tags: tagList(g.Tags),
+		CreateTime: member.Moment(g.CreatedAt), DeleteTime: member.Moment(g.DeletedAt), FailureCode: member.Text(g.FailureCode), FailureMessage: member.Text(g.FailureCause), NatGatewayAddresses: []api.NatGatewayAddress{a}, Tags: tagList(g.Tags),
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -96,6 +97,14 @@ func (p *plane) network(number, rules int) *network {
 	rule(n.servers, false, 6, connectPort, n.block)
 	rule(n.servers, false, 17, probePort, n.block)
 	return n
+}
+
+// leadOut gives a network a NAT gateway and a route to it.
+func (p *plane) leadOut(n *network) {
+	table := slices.IndexFunc(p.rows.RouteTables, func(t app.RouteTable) bool { return t.VPC == n.id })
+	nat := app.NATGateway{ID: app.NATGatewayID(fmt.Sprintf("nat-%017x", n.number)), VPC: n.id, Subnet: n.subnet, Public: true}
+	p.rows.NATs = append(p.rows.NATs, nat)
+	p.rows.RouteTables[table].Routes = append(p.rows.RouteTables[table].Routes, app.Route{CIDR: everywhere, Kind: app.TargetNAT, Target: string(nat.ID)})
 }
 
 var (

@@ -167,7 +167,7 @@ func (r *router) programRules(n *vpc.Network) (took bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	b := basis{resolver: resolverAddress(n), uplink: own, dns: n.DNS != nil, logs: len(n.FlowLogs) > 0, acls: guarded(n), maxFlows: r.maxFlows}
+	b := basis{resolver: resolverAddress(n), uplink: own, dns: n.DNS != nil, logs: len(n.FlowLogs) > 0, acls: guarded(n), out: leadsOut(n), maxFlows: r.maxFlows}
 	now, err := generation(r.ns)
 	if err != nil {
 		return false, err

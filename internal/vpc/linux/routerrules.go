@@ -67,6 +67,7 @@ type basis struct {
 	dns      bool
 	logs     bool
 	acls     bool // some subnet has an ACL that is not open
+	out      bool // some route leads out of the VPC
 	maxFlows uint32
 }
 
@@ -214,7 +215,9 @@ func (r *rendered) renderBase(old *rendered) {
 			r.sets[name] = old.sets[name]
 		}
 		for _, name := range baseChains {
-			r.chains[name] = old.chains[name]
+			if c := old.chains[name]; c != nil {
+				r.chains[name] = c
+			}
 		}
 		return
 	}
@@ -239,34 +242,44 @@ func (r *rendered) renderBase(old *rendered) {
 
 var (
 	baseSets   = []string{sourcesSet, ownMap, looseSet, tablesMap, egressMap, ingressMap, aclOutMap, aclInMap, flowsSet, portedSet}
-	baseChains = []string{"spoof", "limit", "input", "acl", "groups-e", "groups-i", "nat", refuseChain(egressWay), refuseChain(ingressWay)}
+	baseChains = []string{"spoof", "input", "acl", "groups-e", "groups-i", "nat", refuseChain(egressWay), refuseChain(ingressWay)}
 )
 
-// otherChains are all base chains but those of the forward hook.
+// limit bounds the open flows of an interface, where only new ones pass.
+func (b basis) limit() rule {
+	return rule{"open flows of one interface", exprs(iifPrefix(linkPrefix), overLimit(b.maxFlows), drop())}
+}
+
+// otherChains are all base chains but those of the forward hook. Translation costs every packet something, also those that
+// stay inside, so it is there only when something may leave.
 func (b basis) otherChains() []chain {
 	fromPort := iifPrefix(linkPrefix)
 	input := []rule{
 		{"answers", exprs(ctState(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), accept())},
 		{"this namespace itself", exprs(iif("lo"), accept())},
+		b.limit(),
 	}
 	if b.dns {
 		for _, proto := range []byte{unix.IPPROTO_UDP, unix.IPPROTO_TCP} {
 			input = append(input, rule{"names", exprs(fromPort, daddr(b.resolver), port(proto, 53), accept())})
 		}
 	}
-	return []chain{
+	chains := []chain{
 		// Every packet passes here: nearly all need the first rule and one look into a map.
 		filter("spoof", nftables.ChainHookPrerouting, *nftables.ChainPriorityRaw, nftables.ChainPolicyAccept,
 			rule{"route table of an interface's own address", exprs(fromPort, linkAndSource(), linkMark(8, ownMap), accept())},
 			rule{"no other address", exprs(fromPort, linkLookup(expr.MetaKeyIIFNAME, looseSet, true), drop())},
 			rule{"route table", exprs(fromPort, []expr.Any{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1}}, linkMark(1, tablesMap))},
 			rule{"answers to the router's address only", exprs(iif(uplink), notDaddr(b.uplink), drop())}),
-		filter("limit", nftables.ChainHookPrerouting, *nftables.ChainPriorityMangle, nftables.ChainPolicyAccept,
-			rule{"open flows of one interface", exprs(ctState(expr.CtStateBitNEW), fromPort, overLimit(b.maxFlows), drop())}),
 		filter("input", nftables.ChainHookInput, *nftables.ChainPriorityFilter, nftables.ChainPolicyDrop, input...),
-		{name: "nat", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPostrouting, priority: *nftables.ChainPriorityNATSource, policy: nftables.ChainPolicyAccept,
-			rules: []rule{{"as the router", exprs(oif(uplink), masquerade())}}},
 	}
+	if b.out {
+		chains = append(chains, chain{
+			name: "nat", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPostrouting, priority: *nftables.ChainPriorityNATSource, policy: nftables.ChainPolicyAccept,
+			rules: []rule{{"as the router", exprs(oif(uplink), masquerade())}},
+		})
+	}
+	return chains
 }
 
 // forwardChains let a new flow through where the ACLs, the sender's and the receiver's groups all do.
@@ -296,7 +309,7 @@ func (b basis) forwardChains() []chain {
 	return []chain{
 		filter("acl", nftables.ChainHookForward, before-20, nftables.ChainPolicyAccept, borders...),
 		filter("groups-e", nftables.ChainHookForward, before-10, nftables.ChainPolicyDrop,
-			established, invalid, rule{"the sender's groups", linkVerdict(expr.MetaKeyIIFNAME, egressMap)}),
+			established, invalid, b.limit(), rule{"the sender's groups", linkVerdict(expr.MetaKeyIIFNAME, egressMap)}),
 		filter("groups-i", nftables.ChainHookForward, before, nftables.ChainPolicyDrop,
 			established,
 			rule{"the outside", exprs(oif(uplink), accept())},

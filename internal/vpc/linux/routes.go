@@ -14,7 +14,8 @@ import (
 )
 
 // A packet is marked with its link's routing table. That table holds the routes of the subnet's route table, the local
-// ones as "throw": they go on to the main table, which has every interface and refuses the rest of the VPC.
+// ones as "throw": they go on to the main table, which has every interface and refuses everything else. A table with local
+// routes only is left out: looking at tables costs every packet something.
 
 const (
 	firstTable   = 1000
@@ -88,6 +89,8 @@ func (r *router) wantedRoutes(n *vpc.Network, up int) (*routing, error) {
 		return nil, err
 	}
 	local := resolverAddress(n)
+	anywhere := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	w.routes[routeKey{unix.RT_TABLE_MAIN, anywhere}] = routeTo{kind: unix.RTN_PROHIBIT}
 	for _, block := range n.Blocks {
 		w.routes[routeKey{unix.RT_TABLE_MAIN, block.Masked()}] = routeTo{kind: unix.RTN_UNREACHABLE}
 	}
@@ -110,8 +113,11 @@ func (r *router) wantedRoutes(n *vpc.Network, up int) (*routing, error) {
 	out := routeTo{kind: unix.RTN_UNICAST, link: up, via: outer, src: own}
 	for key, number := range r.tables {
 		t := n.Tables[key.id]
+		if !slices.ContainsFunc(t.Routes, notLocal) {
+			continue
+		}
 		w.marks[number] = true
-		w.routes[routeKey{number, netip.PrefixFrom(netip.IPv4Unspecified(), 0)}] = routeTo{kind: unix.RTN_PROHIBIT}
+		w.routes[routeKey{number, anywhere}] = routeTo{kind: unix.RTN_PROHIBIT}
 		for _, block := range n.Blocks {
 			w.routes[routeKey{number, block.Masked()}] = routeTo{kind: unix.RTN_THROW}
 		}
@@ -124,6 +130,20 @@ func (r *router) wantedRoutes(n *vpc.Network, up int) (*routing, error) {
 	}
 	w.neighbours[neighbourKey{up, outer}] = hardwareAddr(outer, uplinkMgmt).String()
 	return w, nil
+}
+
+func notLocal(r vpc.Route) bool { return r.Kind != vpc.RouteLocal }
+
+// leadsOut reports whether some route may lead out of the VPC.
+func leadsOut(n *vpc.Network) bool {
+	for _, t := range n.Tables {
+		if slices.ContainsFunc(t.Routes, func(r vpc.Route) bool {
+			return r.Kind == vpc.RouteOut || r.Kind == vpc.RouteNAT || r.Kind == vpc.RouteLAN
+		}) {
+			return true
+		}
+	}
+	return false
 }
 
 // routeOf says where a route of a table leads. What leads nowhere is refused aloud.

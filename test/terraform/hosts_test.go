@@ -14,6 +14,7 @@ var hostsConfiguration []byte
 
 // TestHosts creates, changes, replaces and destroys private hosts; one that is replaced keeps its volume.
 func TestHosts(t *testing.T) {
+	t.Parallel()
 	dir := plugins(t)
 	server := start(t)
 	shipImage(t, server)

@@ -229,6 +229,7 @@ func plugins(t *testing.T) string {
 
 // TestNetwork creates, changes and destroys everything that a private network consists of.
 func TestNetwork(t *testing.T) {
+	t.Parallel()
 	dir := plugins(t)
 	server := start(t)
 	image := shipImage(t, server)
@@ -256,6 +257,7 @@ func TestNetwork(t *testing.T) {
 
 // TestRarerResources does the same with what fewer configurations have.
 func TestRarerResources(t *testing.T) {
+	t.Parallel()
 	dir := plugins(t)
 	server := start(t)
 	image := shipImage(t, server)
@@ -273,6 +275,7 @@ func TestRarerResources(t *testing.T) {
 }
 
 func TestTerraform(t *testing.T) {
+	t.Parallel()
 	dir := plugins(t)
 	server := start(t)
 	image := shipImage(t, server)

@@ -6,9 +6,9 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
+	"os/exec"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -99,39 +99,50 @@ func comeAndGo(t *testing.T, d *Dataplane, rows []vpc.Interface, seed uint64) {
 	}
 }
 
+// A process with one processor, whose first goroutine is on its first thread, enters the namespace at this path.
+const firstThreadEnv = "FUNADE_TEST_FIRST_THREAD"
+
+func init() {
+	if os.Getenv(firstThreadEnv) != "" {
+		runtime.LockOSThread() // until TestMain lets go
+	}
+}
+
+// onFirstThread is what that process does.
+func onFirstThread() error {
+	ns, err := os.Open(os.Getenv(firstThreadEnv))
+	if err != nil {
+		return err
+	}
+	home, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		return err
+	}
+	runtime.UnlockOSThread()
+	began := make(chan int)
+	go func() { began <- unix.Gettid() }()
+	if <-began != unix.Getpid() {
+		return errors.New("goroutines do not begin on the first thread, so the test proves nothing")
+	}
+	entered := ""
+	if err := inNamespace(ns, func() (err error) {
+		entered, err = os.Readlink("/proc/thread-self/ns/net")
+		return err
+	}); err != nil {
+		return err
+	}
+	if at, err := os.Readlink("/proc/self/ns/net"); at != home || entered == home || err != nil {
+		return fmt.Errorf("the first thread is in %s, %v; want %s, and another one in %s", at, err, home, entered)
+	}
+	return nil
+}
+
 // The process's first thread cannot end. It enters no namespace, as it would keep that one, and /proc/self/net would lie.
 func TestTheFirstThreadStaysAtHome(t *testing.T) {
-	const threads = 64
 	d := openPlane(t, freshConfig(t))
-	home, err := os.Readlink("/proc/thread-self/ns/net")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var first atomic.Int32
-	for range 50 {
-		var wg, locked sync.WaitGroup
-		locked.Add(threads)
-		for range threads { // each needs a thread of its own, so the first one is among them
-			wg.Go(func() {
-				runtime.LockOSThread()
-				locked.Done()
-				locked.Wait()
-				runtime.UnlockOSThread()
-				if unix.Gettid() != unix.Getpid() {
-					return
-				}
-				first.Add(1)
-				if err := inNamespace(d.mgmtNS, func() error { return nil }); err != nil { // begins on this thread
-					t.Error(err)
-				}
-			})
-		}
-		wg.Wait()
-		if at, err := os.Readlink("/proc/self/ns/net"); at != home || err != nil {
-			t.Fatalf("the first thread is in %s, %v, want %s", at, err, home)
-		}
-	}
-	if first.Load() == 0 {
-		t.Skip("another goroutine kept the first thread all the time, which happens in one run of five")
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), firstThreadEnv+"="+d.mgmtNS.Name(), "GOMAXPROCS=1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
 	}
 }

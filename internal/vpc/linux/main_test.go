@@ -36,6 +36,13 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, victim())
 		os.Exit(1)
 	}
+	if os.Getenv(firstThreadEnv) != "" {
+		if err := onFirstThread(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if err := setUpWorld(); err != nil {
 		fmt.Fprintln(os.Stderr, "cannot set up the test's network:", err)
 		os.Exit(1)
